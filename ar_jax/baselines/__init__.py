@@ -1,0 +1,1 @@
+"""Classical bars: `make(spec, *, ...) -> fit(train) -> score(split)`."""

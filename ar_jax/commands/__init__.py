@@ -1,0 +1,1 @@
+"""Commands of `ar_jax`: flags and printing only."""

@@ -1,0 +1,1 @@
+"""Output distributions: `make(spec, *, ...) -> Head`."""

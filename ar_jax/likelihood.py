@@ -1,0 +1,44 @@
+"""Exact log-likelihood of any model, head and order, and its units.
+
+Everything is in nats per site, in data coordinates; sums, averages and other
+units are made once, at the edge.
+"""
+
+import math
+
+from ar_jax import ordering as orders
+
+
+def log_prob(
+  model, head, params, x_BLC, order_BL=None, y=None, *, key_B=None
+):
+  """Per-site log p(x at site | earlier sites, y), nats [B, L], data order.
+
+  Its sum over L is the exact joint log-probability under the given order.
+
+  Args:
+    model: Model.
+    head: Head.
+    params: of the model.
+    x_BLC: values in data coordinates.
+    order_BL: int32 [1, L] or [B, L]; None is the identity.
+    y: conditions by name.
+    key_B: keys of the examples; dropout is on when given.
+  """
+  x_BLC = orders.permute(x_BLC, order_BL)
+  theta_BLP = model.apply(params, x_BLC, order_BL, y, key_B=key_B)
+  return orders.unpermute(head.log_prob(theta_BLP, x_BLC), order_BL)
+
+
+def bits(nats):
+  """Nats to bits."""
+  return nats / math.log(2)
+
+
+def perplexity(nats, count):
+  """exp(nats / count): inverse geometric mean probability of a unit.
+
+  Infinite where the mean no longer fits a float; never clipped.
+  """
+  mean = nats / count
+  return math.exp(mean) if mean < 709 else math.inf

@@ -1,0 +1,1 @@
+"""Networks: one file, one model; `make(spec, head, ordering, *, ...) -> Model`."""

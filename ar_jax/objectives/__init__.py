@@ -1,0 +1,1 @@
+"""Training losses: `make(model, head, ordering, *, ...)`."""

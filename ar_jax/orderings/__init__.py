@@ -1,0 +1,1 @@
+"""Families of orders: `make(shape, *, ...) -> Ordering`."""

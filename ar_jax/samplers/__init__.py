@@ -1,0 +1,1 @@
+"""Samplers: `make(model, head, *, ...)`."""

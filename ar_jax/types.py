@@ -1,0 +1,169 @@
+"""The types every room speaks, and the legend of axis letters.
+
+Axis letters (suffixes of names at public boundaries, as in `x_BLC`):
+
+  B batch       L sites, or steps    C channels of a site   V values
+  P parameters of the head of one site                      D width
+  H heads       N layers or items    K orders, or steps of one `extend`
+
+`order[t] = site`: the site generated at step t; `rank = argsort(order)`. An
+order is int32 [1, L] or [B, L]; None is the identity and costs nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Model(NamedTuple):
+  """Pure functions of one network.
+
+  Arrays are in generation order: index t of axis L is the t-th step. `y` is a
+  dict by condition name; a name that is absent is the learned null.
+
+  init: (key) -> params
+  apply: (params, x_BLC, order_BL=None, y=None, *, key_B=None) -> theta_BLP;
+    theta[:, t] depends on x[:, :t] only. Dropout is on when keys are given.
+  init_cache: (params, batch, length, order_BL=None, y=None) -> cache; room
+    for `length` steps.
+  step: (params, cache, x_BC, t) -> (theta_BP, cache); t: int32[]; x_BC is the
+    value of step t - 1, unread at t = 0.
+  extend: (params, cache, x_BKC, t, n=None) -> (theta_BKP, cache): K calls of
+    step in one; x[:, k] is the value of step t - 1 + k, theta[:, k] belongs
+    to step t + k; only the first n steps enter the cache.
+  sees: bool[L, L], which earlier steps a step can depend on; None: all.
+  predict: order-agnostic networks only: (params, x_BLC in data order,
+    known_BL, y) -> theta_BLP.
+  """
+
+  init: Callable
+  apply: Callable
+  init_cache: Callable
+  step: Callable
+  extend: Callable
+  sees: np.ndarray | None = None
+  predict: Callable | None = None
+
+
+class Head(NamedTuple):
+  """The distribution of one site, its C channels jointly.
+
+  num_params: P.
+  log_prob: (theta[..., P], x[..., C]) -> float[...] in nats; sums to one.
+  sample: (key, theta[..., P]) -> x[..., C].
+  adjust: (theta, *, temperature, top_k, top_p, min_p) -> theta of the same
+    head; raises ValueError for what the head cannot do.
+  """
+
+  num_params: int
+  log_prob: Callable
+  sample: Callable
+  adjust: Callable
+
+
+class Ordering(NamedTuple):
+  """A family of orders.
+
+  orders_KL: int32 [K, L], all orders of the family; None: all L! of them.
+  draw: (key_B) -> order_BL, [1, L] where every row is the same, None for the
+    identity. `key_B` may be None for a family of one order.
+  """
+
+  orders_KL: np.ndarray | None
+  draw: Callable
+
+
+class Condition(NamedTuple):
+  """What is known beside x; kind: "label", "aligned" or "sequence"."""
+
+  kind: str
+  num_values: int | None = None
+  shape: tuple[int, ...] = ()
+
+
+class DataSpec(NamedTuple):
+  """What one item is.
+
+  shape: sites, as (T,), (H, W), (H, W, 3); L = prod(shape).
+  channels: C, the values of a site that the head models jointly.
+  num_values: V, or None for real values, which then carry `delta`.
+  delta: declared resolution in original units.
+  conditions: name -> Condition.
+  """
+
+  shape: tuple[int, ...]
+  channels: int = 1
+  num_values: int | None = None
+  delta: float | None = None
+  conditions: Mapping[str, Condition] = {}
+
+  @property
+  def length(self) -> int:
+    """L, the number of sites."""
+    return int(np.prod(self.shape))
+
+
+class Split(NamedTuple):
+  """One split of a data set.
+
+  size: number of items N.
+  get: (indices int[B]) -> (x_BLC, weight_BL, y), numpy, in data coordinates;
+    weight says what is scored.
+  units: what the scored sites of the whole split amount to, as
+    dict(byte=n, char=m, word=k).
+  entropy: exact entropy of one item in nats where the source is known.
+  protocol: how the items were cut, as "w128/s64".
+  stream: int[T], the tokens behind a split that is one stream, else None.
+  raw: the bytes a compressor would be given, or None.
+  """
+
+  size: int
+  get: Callable
+  units: Mapping[str, int] = {}
+  entropy: float | None = None
+  protocol: str = "items"
+  stream: np.ndarray | None = None
+  raw: bytes | None = None
+
+
+class Dataset(NamedTuple):
+  """Splits by name ("train", "valid", ...), and the way back to the medium.
+
+  media: JSON data that turns arrays into media and back; see `text.py`.
+  """
+
+  spec: DataSpec
+  splits: Mapping[str, Split]
+  media: Mapping[str, Any]
+
+
+class Batch(NamedTuple):
+  """Arrays in data coordinates; index_B: global example numbers."""
+
+  x_BLC: Any
+  weight_BL: Any
+  y: Mapping[str, Any]
+  index_B: Any
+
+
+class Sample(NamedTuple):
+  """Samples in data coordinates, with both log-probabilities in nats.
+
+  log_prob_model_BL: under the model itself.
+  log_prob_sampler_BL: under the distribution drawn from (temperature, ...);
+    0 at the sites that were given.
+  """
+
+  x_BLC: Any
+  log_prob_model_BL: Any
+  log_prob_sampler_BL: Any
+
+
+class TrainState(NamedTuple):
+  """A pytree: no functions, no keys. ema_params is None without an EMA."""
+
+  step: Any
+  params: Any
+  ema_params: Any
+  opt_state: Any
