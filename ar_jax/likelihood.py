@@ -9,9 +9,7 @@ import math
 from ar_jax import ordering as orders
 
 
-def log_prob(
-  model, head, params, x_BLC, order_BL=None, y=None, *, key_B=None
-):
+def log_prob(model, head, params, x_BLC, order_BL=None, y=None, *, key_B=None):
   """Per-site log p(x at site | earlier sites, y), nats [B, L], data order.
 
   Its sum over L is the exact joint log-probability under the given order.

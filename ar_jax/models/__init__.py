@@ -1,1 +1,1 @@
-"""Networks: one file, one model; `make(spec, head, ordering, *, ...) -> Model`."""
+"""Networks: one file, one model; `make(spec, head, ordering, *, ...)`."""

@@ -1,0 +1,83 @@
+"""A config into the parts of a run: the one place that reads a config."""
+
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+from ar_jax import config as configs
+from ar_jax import errors, optim, parallel, registry, train
+from ar_jax.types import Head, Model, Ordering
+
+
+class Network(NamedTuple):
+  """What turns sites into probabilities, and back into samples."""
+
+  ordering: Ordering
+  head: Head
+  model: Model
+  sampler: Any
+
+
+def _build(kind, section, *context):
+  """registry.build, where a ValueError of the plugin is the user's to mend."""
+  try:
+    return registry.build(kind, section, *context)
+  except ValueError as e:
+    raise errors.UsageError(f"config: {kind}.{section['name']}: {e}") from e
+
+
+def dataset(config):
+  """The Dataset of config.data."""
+  section = configs.plain(config.data)
+  if "path" in section:
+    section["path"] = str(pathlib.Path(section["path"]).expanduser())
+  return _build("datasets", section)
+
+
+def network(config, spec):
+  """The Network of a config over data of `spec`."""
+  plain = configs.plain(config)
+  ordering = _build("orderings", plain["ordering"], spec.shape)
+  head = _build("heads", plain["head"], spec)
+  model = _build("models", plain["model"], spec, head, ordering)
+  sampler = _build("samplers", plain["sample"], model, head)
+  return Network(ordering, head, model, sampler)
+
+
+def objective(config, net):
+  """The objective of a config."""
+  section = configs.plain(config.objective)
+  return _build("objectives", section, net.model, net.head, net.ordering)
+
+
+def optimizer(config):
+  """The optax chain of a config."""
+  section = configs.plain(config.optimizer)
+  return optim.make(steps=config.train.steps, **section)
+
+
+def train_step(config, net, tx):
+  """The compiled train step of a config."""
+  parallel.check_batch_size(config.train.batch_size, config.train.accumulate)
+  makers = dict(pmap=parallel.data_parallel)
+  name = config.parallel.name
+  if name not in makers:
+    raise errors.UsageError(
+      f"config.parallel.name: none is named {name!r}"
+      f"{registry.nearest(name, makers)}; there are: {', '.join(makers)}"
+    )
+  return makers[name](
+    functools.partial(
+      train.make_train_step,
+      objective(config, net),
+      tx,
+      accumulate=config.train.accumulate,
+      ema_decay=config.train.ema_decay,
+    )
+  )
+
+
+def baselines(config, spec):
+  """The classical bars of config.evaluate: `fit` of each."""
+  names = config.evaluate.baselines
+  return [_build("baselines", dict(name=n), spec) for n in names]

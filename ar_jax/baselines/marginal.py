@@ -1,0 +1,61 @@
+"""The unigram bar: every value drawn alone from one table of frequencies."""
+
+import numpy as np
+
+from ar_jax import data, errors
+from ar_jax.types import DataSpec
+
+TINY = [
+  dict(spec=DataSpec((5,), num_values=4)),
+  dict(spec=DataSpec((2, 3), channels=2, num_values=3)),
+]
+
+_SITES_AT_ONCE = 2**20
+
+
+def make(spec):
+  """Frequencies over all sites and channels alike, with add-one smoothing.
+
+  Returns:
+    fit(train) -> score; score(split) -> {"unigram": nats}, summed over the
+    scored sites and their channels. Sites of weight 0 are not counted either;
+    a stream is counted whole.
+  Raises:
+    UsageError: real values.
+  """
+  if spec.num_values is None:
+    raise errors.UsageError("marginal takes discrete values, got real ones")
+
+  def fit(train):
+    count_V = 1 + _count(train, spec)
+    nats_V = np.log(count_V.sum()) - np.log(count_V)
+
+    def score(split):
+      batches = _batches(split, spec)
+      return {"unigram": sum(_weigh(nats_V[x], w) for x, w in batches)}
+
+    return score
+
+  return fit
+
+
+def _count(split, spec):
+  """How often each value occurs, weighted: float[V]."""
+  if split.stream is not None:
+    return np.bincount(split.stream, minlength=spec.num_values)
+  count_V = np.zeros(spec.num_values)
+  for x_BLC, weight_BL in _batches(split, spec):
+    weight_BLC = np.broadcast_to(weight_BL[..., None], x_BLC.shape)
+    count_V += np.bincount(x_BLC.ravel(), weight_BLC.ravel(), spec.num_values)
+  return count_V
+
+
+def _batches(split, spec):
+  """(x_BLC, weight_BL) of all items, a bounded number of sites at once."""
+  size = max(1, min(split.size, _SITES_AT_ONCE // spec.length))
+  for batch in data.eval_batches(split, size):
+    yield batch.x_BLC, batch.weight_BL
+
+
+def _weigh(nats_BLC, weight_BL):
+  return float(np.sum(nats_BLC.sum(-1) * weight_BL))

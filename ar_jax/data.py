@@ -1,0 +1,99 @@
+"""The one input pipeline: which items make which batch.
+
+The order of the data is a pure function of (seed, epoch, index), so the
+position of a run is one integer, the step.
+"""
+
+import numpy as np
+
+from ar_jax import errors
+from ar_jax.types import Batch, Split
+
+
+def train_batches(split, batch_size, seed):
+  """batches[step] -> Batch, shuffled anew each epoch, without end.
+
+  index_B numbers the examples through the whole run.
+  """
+  import grain  # half a second: not for commands that only score or sample
+
+  dataset = grain.MapDataset.range(split.size).seed(seed).shuffle().repeat()
+  dataset = dataset.batch(batch_size, drop_remainder=True).map(split.get)
+
+  def batch_at(step):
+    first = step * batch_size
+    index_B = np.arange(first, first + batch_size) % 2**31
+    return Batch(*dataset[step], index_B.astype(np.int32))
+
+  return batch_at
+
+
+def eval_batches(split, batch_size):
+  """All items once, in order; the last batch is padded with weight 0."""
+  for first in range(0, split.size, batch_size):
+    index_B = np.arange(first, first + batch_size)
+    real_B = index_B < split.size
+    index_B = np.where(real_B, index_B, 0)
+    x_BLC, weight_BL, y = split.get(index_B)
+    weight_BL = weight_BL * real_B[:, None].astype(weight_BL.dtype)
+    yield Batch(x_BLC, weight_BL, y, index_B.astype(np.int32))
+
+
+def window_starts(total, length, stride):
+  """First positions of the windows over `total` tokens, int64 [N].
+
+  Windows lie `stride` apart; the last one ends with the stream, so it may
+  overlap more. A stream shorter than a window is one shorter window.
+  """
+  if total <= length:
+    return np.zeros(1, np.int64)
+  count = 1 + -(-(total - length) // stride)
+  return np.minimum(np.arange(count) * stride, total - length)
+
+
+def windows(stream, length, stride, *, first_scored=True, **fields):
+  """Evaluation items: each token of the stream is scored exactly once.
+
+  A window weighs 1 where no earlier window ended later, 0 on the overlap.
+
+  Args:
+    stream: int[T].
+    length: sites of a window.
+    stride: tokens between windows, 1..length.
+    first_scored: whether the very first token, which has no context, counts.
+    **fields: more fields of the Split.
+  """
+  _check(stream, length, stride)
+  start_N = window_starts(len(stream), length, stride)
+  scored_N = np.concatenate([[0 if first_scored else 1], start_N[:-1] + length])
+
+  def get(index_B):
+    at_BL = start_N[index_B][:, None] + np.arange(length)
+    weight_BL = (at_BL >= scored_N[index_B][:, None]).astype(np.float32)
+    return stream[at_BL][..., None].astype(np.int32), weight_BL, {}
+
+  return Split(len(start_N), get, stream=stream, **fields)
+
+
+def crops(stream, length, **fields):
+  """Training items: every window of the stream, all sites scored."""
+  _check(stream, length, 1)
+
+  def get(index_B):
+    at_BL = np.asarray(index_B)[:, None] + np.arange(length)
+    weight_BL = np.ones(at_BL.shape, np.float32)
+    return stream[at_BL][..., None].astype(np.int32), weight_BL, {}
+
+  return Split(len(stream) - length + 1, get, stream=stream, **fields)
+
+
+def _check(stream, length, stride):
+  if not 1 <= stride <= length:
+    raise errors.UsageError(
+      f"config.data.stride {stride} must be in 1..{length}, the window"
+    )
+  if len(stream) < length:
+    raise errors.DataError(
+      f"a split of {len(stream)} tokens is shorter than a window of {length};"
+      " give more data, or lower config.data.length"
+    )

@@ -1,0 +1,141 @@
+"""Scores of a whole split: sums first, one division at the edge.
+
+A number never travels alone: a Score carries its split, protocol, estimator
+and how much was scored.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ar_jax import data, likelihood, parallel
+
+
+class Score(NamedTuple):
+  """Totals of one split.
+
+  nats: negative log-likelihood, summed over what is scored, float64.
+  weight: number of scored sites.
+  nats_N, weight_N: the same for each item.
+  estimator: "exact", or "bound": one drawn order for each item.
+  """
+
+  nats: float
+  weight: float
+  nats_N: Any
+  weight_N: Any
+  estimator: str
+  split: str
+  protocol: str
+
+
+def make_score(model, head, ordering, seed):
+  """(params, batch) -> nats [B, L], without dropout; one compiled function.
+
+  A family of several orders is scored under one order for each item, drawn
+  from the seed and the item's number.
+  """
+
+  def score(params, batch):
+    key_B = jax.vmap(jax.random.fold_in, (None, 0))(
+      jax.random.key(seed), batch.index_B
+    )
+    return -likelihood.log_prob(
+      model, head, params, batch.x_BLC, ordering.draw(key_B), batch.y
+    )
+
+  return parallel.map_batch(score)
+
+
+def evaluate(score, params, split, name, batch_size, ordering):
+  """Scores every item of a split exactly once.
+
+  Args:
+    score: of make_score.
+    params: of the model.
+    split: Split.
+    name: of the split, for the record.
+    batch_size: made divisible by the devices; the last batch is padded.
+    ordering: Ordering, which decides the estimator.
+  Returns:
+    Score.
+  """
+  nats_N = np.zeros(split.size)
+  weight_N = np.zeros(split.size)
+  seen_N = np.zeros(split.size, int)
+  size = parallel.padded(min(batch_size, split.size))
+  for k, batch in enumerate(data.eval_batches(split, size)):
+    nats_BL = np.asarray(score(params, batch), np.float64)
+    real = min(size, split.size - k * size)
+    index = batch.index_B[:real]
+    weight_BL = np.asarray(batch.weight_BL, np.float64)[:real]
+    scored_BL = np.where(weight_BL > 0, nats_BL[:real], 0) * weight_BL
+    nats_N[index] = scored_BL.sum(1)
+    weight_N[index] = weight_BL.sum(1)
+    seen_N[index] += 1
+  assert (seen_N == 1).all(), "an item was scored more than once, or never"
+  exact = ordering.orders_KL is not None and len(ordering.orders_KL) == 1
+  return Score(
+    float(nats_N.sum()),
+    float(weight_N.sum()),
+    nats_N,
+    weight_N,
+    "exact" if exact else "bound: one drawn order an item",
+    name,
+    split.protocol,
+  )
+
+
+def standard_error(score):
+  """Of the mean nats per site, over items as independent draws.
+
+  The windows of one text are neighbors: there it is a lower bound.
+  """
+  n = len(score.nats_N)
+  if n < 2:
+    return math.nan
+  mean = score.nats / score.weight
+  residual_N = score.nats_N - mean * score.weight_N
+  return float(np.sqrt(n / (n - 1) * (residual_N**2).sum()) / score.weight)
+
+
+def report(score, units, entropy=None):
+  """The Score as JSON data in every unit there is.
+
+  Args:
+    score: Score.
+    units: of the Split: bytes, characters, words behind what is scored.
+    entropy: exact entropy of one item in nats, where it is known.
+  """
+  items = len(score.nats_N)
+  result = dict(
+    split=score.split,
+    protocol=score.protocol,
+    estimator=score.estimator,
+    items=items,
+    sites=int(score.weight),
+    standard_error=standard_error(score),
+    **in_units(score.nats, score.weight, units),
+  )
+  if entropy is not None:
+    bound = entropy * items / score.weight
+    result["entropy_nats_per_site"] = bound
+    result["excess_nats_per_site"] = result["nats_per_site"] - bound
+  return result
+
+
+def in_units(nats, sites, units):
+  """A total of nats per site, byte, character and word."""
+  result = dict(
+    nats_per_site=nats / sites,
+    bits_per_site=likelihood.bits(nats) / sites,
+    perplexity_per_site=likelihood.perplexity(nats, sites),
+  )
+  for unit in ("byte", "char"):
+    if unit in units:
+      result[f"bits_per_{unit}"] = likelihood.bits(nats) / units[unit]
+  if "word" in units:
+    result["perplexity_per_word"] = likelihood.perplexity(nats, units["word"])
+  return result

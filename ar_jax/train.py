@@ -1,0 +1,124 @@
+"""The train step, and the one loop that calls it."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ar_jax import errors
+from ar_jax.types import TrainState
+
+
+def init_state(params, tx, ema_decay=None):
+  """TrainState before the first update."""
+  ema_params = None if ema_decay is None else jax.tree.map(jnp.copy, params)
+  return TrainState(jnp.int32(0), params, ema_params, tx.init(params))
+
+
+def example_keys(run_key, step, index_B):
+  """One key for each example: the same in any batch, on any device."""
+  key = jax.random.fold_in(run_key, step)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, index_B)
+
+
+def make_train_step(
+  objective, tx, *, reduce=lambda tree: tree, accumulate=1, ema_decay=None
+):
+  """(state, batch, run_key) -> (state, metrics): one update, pure.
+
+  The sums of nats, weights and gradients are formed, reduced and only then
+  divided, so the update is the same however examples lie on devices.
+
+  Args:
+    objective: (params, batch, key_B) -> (nats_BL, weight_BL).
+    tx: optax.GradientTransformation.
+    reduce: sums a pytree over devices, as psum does.
+    accumulate: micro-batches that a batch is cut into, one after the other.
+    ema_decay: of the averaged parameters, min(ema_decay, (1 + t) / (10 + t))
+      at update t; None: no average.
+  Returns:
+    The step. Its metrics: nats and weight, summed over the batch, and
+    grad_norm of the mean loss.
+  """
+
+  def total(params, batch, key_B):
+    nats_BL, weight_BL = objective(params, batch, key_B)
+    return jnp.sum(nats_BL * weight_BL), jnp.sum(weight_BL)
+
+  def sums(params, batch, key_B):
+    value_and_grad = jax.value_and_grad(total, has_aux=True)
+    return value_and_grad(params, batch, key_B)
+
+  def accumulated(params, batch, key_B):
+    if accumulate == 1:
+      return sums(params, batch, key_B)
+    parts = jax.tree.map(
+      lambda a: a.reshape(accumulate, -1, *a.shape[1:]), (batch, key_B)
+    )
+
+    def body(carry, part):
+      return jax.tree.map(jnp.add, carry, sums(params, *part)), None
+
+    shapes = jax.eval_shape(sums, params, *jax.tree.map(lambda a: a[0], parts))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return jax.lax.scan(body, zeros, parts)[0]
+
+  def train_step(state, batch, run_key):
+    key_B = example_keys(run_key, state.step, batch.index_B)
+    (nats, weight), grads = reduce(accumulated(state.params, batch, key_B))
+    grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema_params = state.ema_params
+    if ema_decay is not None:
+      decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+      ema_params = optax.incremental_update(params, ema_params, 1 - decay)
+    state = TrainState(state.step + 1, params, ema_params, opt_state)
+    grad_norm = optax.global_norm(grads)
+    return state, dict(nats=nats, weight=weight, grad_norm=grad_norm)
+
+  return train_step
+
+
+def fit(
+  state, train_step, batch_at, run_key, *, steps, every, on_step, on_state
+):
+  """Trains until `steps` updates are done; the one loop.
+
+  Args:
+    state: TrainState; its step is where the data goes on.
+    train_step: of make_train_step, compiled.
+    batch_at: (step) -> batch, laid out for the devices.
+    run_key: key of the run.
+    steps: updates in all.
+    every: updates between calls of on_state.
+    on_step: (step, metrics as floats), called one step late so that the
+      device never waits for the host.
+    on_state: (step, state), each `every` updates and after the last one.
+  Returns:
+    TrainState.
+  Raises:
+    NumericalError: a loss that is not finite; no later state was handed on.
+  """
+  pending = None
+  for step in range(int(state.step), steps):
+    state, metrics = train_step(state, batch_at(step), run_key)
+    if pending is not None:
+      _report(on_step, *pending)
+    pending = step + 1, metrics
+    if (step + 1) % every == 0 or step + 1 == steps:
+      _report(on_step, *pending)
+      pending = None
+      on_state(step + 1, state)
+  return state
+
+
+def _report(on_step, step, metrics):
+  values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+  if not math.isfinite(values["nats"]):
+    raise errors.NumericalError(
+      f"step {step}: the loss is {values['nats']}; nothing was saved from"
+      " here on. Lower config.optimizer.lr, or set config.optimizer.clip"
+    )
+  on_step(step, values)

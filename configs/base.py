@@ -1,0 +1,132 @@
+"""What configs share: arguments after the colon, defaults, GPT presets."""
+
+import difflib
+
+from ml_collections import config_dict
+
+# GPT-2's arithmetic (Radford et al. 2019): one learned position for each
+# input, identity order, the start symbol a token of the vocabulary.
+GPT2 = dict(
+  position="learned",
+  target=False,
+  norm="layernorm",
+  mlp="gelu",
+  mlp_ratio=4.0,
+  qk_norm=False,
+  bias=True,
+  tied=True,
+  start=0,
+  init="gpt2",
+)
+
+# Rotary positions, RMSNorm, ReLU^2, QK-norm; told which site it predicts, so
+# it takes any order.
+MODERN = dict(
+  position="rotary",
+  target=True,
+  norm="rmsnorm",
+  mlp="relu2",
+  mlp_ratio=4.0,
+  qk_norm=True,
+  bias=False,
+  tied=False,
+  init="zero_residual",
+)
+
+PRESETS = dict(gpt2=GPT2, modern=MODERN)
+ORDERINGS = dict(
+  raster=dict(name="raster"),
+  reverse=dict(name="reverse"),
+  random=dict(name="random", seed=0),
+  fresh=dict(name="random", fresh=True),
+)
+
+
+def parse(arg, **defaults):
+  """The argument of a config, as `tiny,ordering=reverse`.
+
+  A bare word is a flag; a value has the type of its default.
+
+  Args:
+    arg: text after the colon, or None.
+    **defaults: the words there are.
+  Returns:
+    ConfigDict of the defaults with the given values.
+  Raises:
+    ValueError: a word that is not known, or a value of another type.
+  """
+  result = config_dict.create(**defaults)
+  for part in filter(None, (arg or "").split(",")):
+    key, _, value = part.partition("=")
+    if key not in defaults:
+      raise ValueError(
+        f"config argument {key!r} is not known{_nearest(key, defaults)};"
+        f" there are: {', '.join(defaults)}"
+      )
+    if isinstance(defaults[key], bool):
+      result[key] = choose(key, value, {"": True, "true": True, "false": False})
+    else:
+      result[key] = type(defaults[key])(value)
+  return result
+
+
+def choose(name, value, known):
+  """known[value], or a ValueError with the names there are."""
+  if value not in known:
+    raise ValueError(
+      f"config argument {name}={value} is not known{_nearest(value, known)};"
+      f" there are: {', '.join(known)}"
+    )
+  return known[value]
+
+
+def get_base():
+  """The sections that every run has, with their defaults."""
+  return config_dict.create(
+    seed=0,
+    data=dict(),
+    ordering=dict(name="raster"),
+    head=dict(name="categorical"),
+    model=dict(),
+    objective=dict(name="nll"),
+    optimizer=dict(
+      name="adamw",
+      lr=1e-3,
+      schedule="cosine",
+      warmup=100,
+      final=0.1,
+      b1=0.9,
+      b2=0.99,
+      weight_decay=0.1,
+      decay=r"(kernel|embedding)$",
+      clip=config_dict.placeholder(float),
+      muon=r"block_.*kernel$",
+      muon_lr=0.02,
+    ),
+    train=dict(
+      batch_size=16,
+      steps=2000,
+      accumulate=1,
+      ema_decay=config_dict.placeholder(float),
+      log_every=20,
+      eval_every=250,
+    ),
+    evaluate=dict(
+      split="valid",
+      batch_size=64,
+      baselines=("marginal", "ngram", "compressors"),
+    ),
+    sample=dict(
+      name="ancestral",
+      temperature=1.0,
+      top_k=config_dict.placeholder(int),
+      top_p=config_dict.placeholder(float),
+      min_p=config_dict.placeholder(float),
+    ),
+    parallel=dict(name="pmap"),
+  )
+
+
+def _nearest(name, known):
+  close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+  return f"; nearest: {close[0]}" if close else ""

@@ -1,0 +1,45 @@
+"""GPT on the English reference text that ships with CPython: the demo.
+
+  ar_jax train --config=configs/text_gpt.py --workdir=runs/text
+  ar_jax train --config=configs/text_gpt.py:ordering=reverse --workdir=runs/rl
+
+Arguments: tiny; ordering=raster|reverse|random|fresh; preset=modern|gpt2;
+data=python_docs|text_file (then --config.data.path=FILE).
+
+measured: not yet measured
+"""
+
+from configs import base
+
+
+def get_config(arg=None):
+  """See the header."""
+  arg = base.parse(
+    arg, tiny=False, ordering="raster", preset="modern", data="python_docs"
+  )
+  sources = dict(python_docs=dict(), text_file=dict(path=""))
+  config = base.get_base()
+  config.data = dict(
+    name=arg.data,
+    length=64 if arg.tiny else 128,
+    stride=32 if arg.tiny else 64,
+    level="char",
+    train=0.9,
+    protocol="strided",
+    **base.choose("data", arg.data, sources),
+  )
+  config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)
+  config.model = dict(
+    name="gpt",
+    depth=2 if arg.tiny else 4,
+    width=64 if arg.tiny else 128,
+    heads=2 if arg.tiny else 4,
+    dropout=0.0,
+    **base.choose("preset", arg.preset, base.PRESETS),
+  )
+  config.train.batch_size = 16
+  config.train.steps = 150 if arg.tiny else 2000
+  config.train.eval_every = 50 if arg.tiny else 500
+  config.optimizer.lr = 2e-3
+  config.optimizer.warmup = 20 if arg.tiny else 100
+  return config
