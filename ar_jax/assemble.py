@@ -1,7 +1,6 @@
 """A config into the parts of a run: the one place that reads a config."""
 
 import functools
-import pathlib
 from typing import Any, NamedTuple
 
 from ar_jax import config as configs
@@ -28,10 +27,7 @@ def _build(kind, section, *context):
 
 def dataset(config):
   """The Dataset of config.data."""
-  section = configs.plain(config.data)
-  if "path" in section:
-    section["path"] = str(pathlib.Path(section["path"]).expanduser())
-  return _build("datasets", section)
+  return _build("datasets", configs.plain(config.data))
 
 
 def network(config, spec):

@@ -39,3 +39,9 @@ def permute(x_BL, order_BL):
 def unpermute(x_BL, order_BL):
   """From generation order back to data order along axis 1."""
   return permute(x_BL, rank(order_BL))
+
+
+def jumps(order_L, shape):
+  """Euclidean distance between sites of successive steps, float [L - 1]."""
+  at_LA = np.stack(np.unravel_index(order_L, shape), -1)
+  return np.linalg.norm(np.diff(at_LA, axis=0), axis=-1)

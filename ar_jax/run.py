@@ -114,10 +114,18 @@ def train(config, workdir, view=SILENT):
   return _run(workdir, config, dataset.spec, dataset.media, net, state), dataset
 
 
-def load(workdir):
-  """Opens the run of a directory at its last checkpoint; needs no data."""
+def load(workdir, sample=None):
+  """Opens the run of a directory at its last checkpoint; needs no data.
+
+  Args:
+    workdir: directory of a run.
+    sample: values that replace those of config.sample; None: keep.
+  """
   values, spec, media = checkpoint.load(workdir)
   config = configs.restore(values)
+  for key, value in (sample or {}).items():
+    if value is not None:
+      configs.override(config, f"sample.{key}", value)
   net = assemble.network(config, spec)
   tx = assemble.optimizer(config)
   like = jax.eval_shape(lambda: _init(config, net, tx))

@@ -29,7 +29,7 @@ def make(
 def _read(path):
   if not path:
     raise errors.UsageError("give the text file as --config.data.path=FILE")
-  file = pathlib.Path(path)
+  file = pathlib.Path(path).expanduser()
   if not file.is_file():
     folder = file.parent
     siblings = [f.name for f in folder.iterdir()] if folder.is_dir() else []

@@ -391,23 +391,21 @@ def _check(spec, head, ordering, width, heads, kv_heads, target, tied, start):
     raise ValueError("gpt takes discrete values; the data has real ones")
   if width % heads or heads % kv_heads:
     raise ValueError(
-      f"gpt: width {width} must divide by heads {heads}, and heads by"
+      f"width {width} must divide by heads {heads}, and heads by"
       f" kv_heads {kv_heads}"
     )
   if not target and not orders.is_identity(ordering):
     raise ValueError(
-      "gpt: an order other than raster needs model.target=True, or no step"
+      "an order other than raster needs model.target=True, or no step"
       " knows which site it predicts"
     )
   if tied and (spec.channels != 1 or head.num_params != spec.num_values):
-    raise ValueError("gpt: tied=True takes a categorical head and one channel")
+    raise ValueError("tied=True takes a categorical head and one channel")
   if start is not None and not 0 <= start < spec.num_values:
-    raise ValueError(
-      f"gpt: start {start} is no value of 0..{spec.num_values - 1}"
-    )
+    raise ValueError(f"start {start} is no value of 0..{spec.num_values - 1}")
 
 
 def _choose(name, value, known):
   if value not in known:
-    raise ValueError(f"gpt: {name} {value!r} is none of {', '.join(known)}")
+    raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
   return value

@@ -1,0 +1,123 @@
+"""The program `ar_jax`: finds the command, runs it, and turns errors the
+user can mend into one line and an exit code."""
+
+import argparse
+import os
+import pathlib
+import sys
+
+import ar_jax
+from ar_jax import errors, registry
+
+_EXITS = (
+  "exit codes: 0 done, 2 usage or config, 3 data or checkpoint,\n"
+  "  4 numerical abort, 5 storage"
+)
+
+
+def main(argv=None):
+  """Runs one command line; returns the exit code."""
+  argv = sys.argv[1:] if argv is None else argv
+  debug = "--debug" in argv
+  try:
+    return _dispatch([a for a in argv if a != "--debug"])
+  except errors.Error as e:
+    if debug:
+      raise
+    print(f"ar_jax: error: {e}", file=sys.stderr)
+    return e.exit_code
+  except KeyboardInterrupt:
+    print("ar_jax: stopped", file=sys.stderr)
+    return 130
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _dispatch(argv):
+  names = registry.names("commands")
+  if not argv or argv[0] in ("-h", "--help"):
+    print(_help(names))
+    return 0
+  if argv[0] == "--version":
+    print(ar_jax.__version__)
+    return 0
+  if argv[0] not in names:
+    raise errors.UsageError(
+      f"no command {argv[0]!r}{registry.nearest(argv[0], names)};"
+      f" there are: {', '.join(names)}"
+    )
+  command = registry.load("commands", argv[0])
+  parser = _Parser(
+    prog=f"ar_jax {argv[0]}",
+    description=command.__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  command.add_arguments(parser)
+  args, rest = parser.parse_known_args(argv[1:])
+  args.overrides = _overrides(rest, parser, getattr(args, "config", None))
+  _cache_compilations()
+  command.run(args)
+  return 0
+
+
+def _overrides(rest, parser, config):
+  """("optimizer.lr", "3e-4") of each --config.optimizer.lr=3e-4."""
+  known = [o for a in parser._actions for o in a.option_strings]
+  found = []
+  rest = list(rest)
+  while rest:
+    word = rest.pop(0)
+    flag, equals, value = word.partition("=")
+    if not flag.startswith("--config."):
+      raise errors.UsageError(
+        f"{parser.prog}: unknown argument {word!r}"
+        f"{registry.nearest(flag, known)}"
+      )
+    if not equals:
+      if not rest:
+        raise errors.UsageError(f"{flag} needs a value, as {flag}=VALUE")
+      value = rest.pop(0)
+    found.append((flag.removeprefix("--config."), value))
+  return found
+
+
+def _cache_compilations():
+  """XLA's persistent cache, in a folder only this user can write."""
+  if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
+  home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  folder = pathlib.Path(home) / "ar_jax" / "xla"
+  try:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+  except OSError:
+    return
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+def _help(names):
+  lines = ["usage: ar_jax COMMAND ...", "", ar_jax.__doc__, "", "commands:"]
+  for name in names:
+    summary = registry.load("commands", name).__doc__.split("\n")[0]
+    lines.append(f"  {name:<12}{summary}")
+  lines += [
+    "",
+    "  ar_jax COMMAND --help tells more, with an example.",
+    "  ar_jax COMMAND --debug shows the traceback of an error.",
+    "",
+    _EXITS,
+  ]
+  return "\n".join(lines)
+
+
+class _Parser(argparse.ArgumentParser):
+  """argparse whose errors are ours: one line, exit code 2."""
+
+  def error(self, message):
+    raise errors.UsageError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,182 @@
+"""What commands print: tables and progress, plain where nobody looks."""
+
+import math
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  TextColumn,
+  TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from ar_jax import run as runs
+
+_OUT = Console(highlight=False, soft_wrap=True)
+if not _OUT.is_terminal:
+  _OUT.width = 120
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+_PLAIN_SECONDS = 5.0  # between lines where the output is no terminal
+
+
+def say(message):
+  """One line."""
+  _OUT.print(escape(message))
+
+
+def warn(message):
+  """One line to standard error."""
+  _ERR.print(escape(f"ar_jax: warning: {message}"))
+
+
+class Progress:
+  """The live line of a training run; lines where output is no terminal."""
+
+  def __init__(self, steps):
+    self._steps = steps
+    self._live = None
+    self._last = self._since = None
+    if _OUT.is_terminal:
+      self._live = RichProgress(
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+        console=_OUT,
+      )
+      self._task = self._live.add_task("train", total=steps, figures="")
+    self.view = runs.View(self._started, self._stepped, self._scored)
+
+  def __enter__(self):
+    if self._live:
+      self._live.start()
+    return self
+
+  def __exit__(self, *_):
+    if self._live:
+      self._live.stop()
+
+  def _started(self, about):
+    say(
+      f"{about['model']}, {about['params']:,} parameters, order"
+      f" {about['ordering']}, on {about['data']} ({about['items']:,} items)"
+    )
+    say(
+      f"{about['steps']:,} steps of {about['sites_per_step']:,} sites,"
+      f" {about['flops_per_step'] / 1e9:.2f} GFLOP a step (XLA's count of the"
+      f" forward pass x 3), on {about['devices']}"
+    )
+    self._sites = about["sites_per_step"]
+
+  def _stepped(self, step, metrics):
+    now = time.perf_counter()
+    if self._since is None:  # the first step compiles
+      self._since, self._last, self._first = now, now, step
+    done = step - self._first
+    rate = self._sites * done / (now - self._since) if done else math.nan
+    loss = metrics["nats"] / metrics["weight"]
+    figures = f"loss {loss:.4f} nats"
+    figures += f"  {rate:,.0f} tokens/s" if done else ""
+    if self._live:
+      self._live.update(self._task, completed=step, figures=figures)
+    elif now - self._last > _PLAIN_SECONDS or step == self._first:
+      self._last = now
+      left = (self._steps - step) * (now - self._since) / max(done, 1)
+      more = f"  {left:.0f} s left" if done else ""
+      say(f"step {step}/{self._steps}  {figures}{more}")
+
+  def _scored(self, step, report):
+    now = time.perf_counter()
+    say(
+      f"step {step}: {report['split']} {report['nats_per_site']:.4f} nats/token"
+      f" ({report['sites']:,} scored, {report['protocol']},"
+      f" {report['estimator']})"
+    )
+    self._since, self._first, self._last = now, step, now
+
+
+_COLUMNS = dict(
+  nats_per_site="nats/token",
+  bits_per_site="bits/token",
+  bits_per_char="bits/char",
+  bits_per_byte="bits/byte",
+  perplexity_per_site="ppl/token",
+  perplexity_per_word="ppl/word",
+)
+
+
+def scores(result):
+  """The table of a model among its bars, best first."""
+  model, raw = result["model"], result["raw"]
+  rows = {k: dict(v) for k, v in result["baselines"].items()}
+  rows["model" if raw is None else "model (averaged)"] = model
+  if raw is not None:
+    rows["model (last update)"] = raw
+  if "entropy_nats_per_site" in model:
+    nats = model["entropy_nats_per_site"]
+    rows["entropy of the source"] = dict(
+      nats_per_site=nats,
+      bits_per_site=nats / math.log(2),
+      perplexity_per_site=math.exp(nats),
+    )
+  columns = [c for c in _COLUMNS if c in model]
+  if "bits_per_byte" in columns:
+    columns.remove("bits_per_site")
+  table = Table(title=f"{model['split']} split after {result['step']:,} steps")
+  table.add_column("", no_wrap=True)
+  for column in columns:
+    table.add_column(_COLUMNS[column], justify="right")
+  for name, row in sorted(rows.items(), key=lambda r: r[1]["nats_per_site"]):
+    style = "bold green" if name.startswith("model") else None
+    cells = [_number(row[c]) if c in row else "" for c in columns]
+    table.add_row(name, *cells, style=style)
+  _OUT.print(table)
+  say(
+    f"protocol: {model['protocol']}; {model['sites']:,} sites of"
+    f" {model['items']:,} items, each scored once; {model['estimator']};"
+    f" s.e. {model['standard_error']:.4f} nats over items as if independent"
+  )
+  _verdict(model, result["baselines"])
+
+
+def _verdict(model, bars):
+  """Says how the model stands against the bars."""
+  grams = {k: v for k, v in bars.items() if k.endswith("-gram")}
+  packers = {k: v for k, v in bars.items() if k in ("bzip2", "xz")}
+  nats = model["nats_per_site"]
+  for kind in (grams, packers):
+    if kind:
+      name = min(kind, key=lambda k: kind[k]["nats_per_site"])
+      gap = kind[name]["nats_per_site"] - nats
+      verb = "beats" if gap > 0 else "does not beat"
+      say(f"the model {verb} {name}: by {abs(gap):.4f} nats a token")
+
+
+def sample(row, text, log_model, log_sampler, tokens):
+  """One sample under its header."""
+  _OUT.rule(
+    escape(
+      f"sample {row}: {tokens} tokens, {-log_model / tokens:.3f} nats/token"
+      f" under the model, {-log_sampler / tokens:.3f} under the sampler"
+    ),
+    align="left",
+  )
+  _OUT.print(escape(text))
+
+
+def rank_map(title, rank):
+  """The grid of ranks; one line for each row of the last axis."""
+  say(title)
+  width = len(str(rank.size - 1))
+  for row in np.atleast_2d(rank).reshape(-1, rank.shape[-1]):
+    say(" ".join(f"{r:>{width}}" for r in row))
+
+
+def _number(value):
+  return f"{value:.4f}" if abs(value) < 100 else f"{value:,.4g}"

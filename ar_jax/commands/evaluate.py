@@ -1,0 +1,52 @@
+"""Score a whole split, beside n-grams and compressors.
+
+  ar_jax evaluate --workdir=runs/a
+  ar_jax evaluate --workdir=runs/a --stride=8
+  ar_jax evaluate --workdir=runs/a --protocol=nanogpt
+  ar_jax evaluate --workdir=runs/a --config.data.path=moved/input.txt
+
+Every site is scored exactly once. The figures go to
+reports/evaluation.json, the bars into reports/curves.png.
+"""
+
+
+def add_arguments(parser):
+  """Flags of the command."""
+  parser.add_argument("--workdir", required=True, metavar="DIR", help="a run")
+  parser.add_argument("--split", help="default: config.evaluate.split")
+  parser.add_argument(
+    "--stride",
+    type=int,
+    metavar="N",
+    help="tokens between windows of a text (default: config.data.stride)",
+  )
+  parser.add_argument(
+    "--protocol",
+    choices=("strided", "nanogpt"),
+    help="how windows of a text are cut (default: config.data.protocol)",
+  )
+
+
+def run(args):
+  """Scores and prints."""
+  from ar_jax import config as configs
+  from ar_jax import report
+  from ar_jax import run as runs
+  from ar_jax.commands import _show
+
+  trained = runs.load(args.workdir)
+  flags = {
+    "evaluate.split": args.split,
+    "data.stride": args.stride,
+    "data.protocol": args.protocol,
+  }
+  config = configs.restore(configs.plain(trained.config))
+  for key, value in flags.items():
+    if value is not None:
+      configs.override(config, key, value)
+  for key, value in args.overrides:
+    configs.override(config, key, value)
+  trained = trained._replace(config=config)
+  result = runs.score(trained, runs.dataset_of(trained, config))
+  _show.scores(result)
+  report.curves(trained.workdir)
