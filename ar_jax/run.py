@@ -95,7 +95,7 @@ def train(config, workdir, view=SILENT):
   def on_state(step, state):
     checkpoints.save(state)
     run = _run(workdir, config, dataset.spec, dataset.media, net, state)
-    report = _score(run, run.params, dataset, score)
+    _, report = _score(run, run.params, dataset, score)
     writer.append(workdir, step, dict(kind="valid", **report))
     view.scored(step, report)
     meter.restart()
@@ -150,29 +150,37 @@ def dataset_of(run, config):
 
 
 def score(run, dataset):
-  """The report of a whole split, with its baselines, written to reports/.
+  """The report of a whole split beside its baselines.
+
+  Writes it to reports/evaluation.json, and the nats and the weight of each
+  item to reports/items.npz, for paired comparisons of runs.
 
   Returns:
-    dict(model=report, raw=report or None, baselines={name: figures}).
+    dict(step, model=report, raw=report or None, baselines={name: figures}).
   """
   score_fn = evaluate.make_score(
     run.net.model, run.net.head, run.net.ordering, run.config.seed
   )
   averaged = run.params is not run.raw_params
   split = dataset.splits[run.config.evaluate.split]
-  model = _score(run, run.params, dataset, score_fn)
-  raw = _score(run, run.raw_params, dataset, score_fn) if averaged else None
+  items, model = _score(run, run.params, dataset, score_fn)
+  raw = None
+  if averaged:
+    _, raw = _score(run, run.raw_params, dataset, score_fn)
   bars = {}
   for fit in assemble.baselines(run.config, run.spec):
     for name, nats in fit(dataset.splits["train"])(split).items():
       bars[name] = evaluate.in_units(nats, model["sites"], split.units)
   result = dict(step=run.step, model=model, raw=raw, baselines=bars)
-  file = run.workdir / "reports" / "evaluation.json"
-  file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+  folder = run.workdir / "reports"
+  text = json.dumps(result, indent=2) + "\n"
+  (folder / "evaluation.json").write_text(text, encoding="utf-8")
+  np.savez(folder / "items.npz", nats=items.nats_N, weight=items.weight_N)
   return result
 
 
 def _score(run, params, dataset, score_fn):
+  """(Score, its report) of the split that the config names."""
   name = run.config.evaluate.split
   if name not in dataset.splits:
     raise errors.UsageError(
@@ -188,7 +196,7 @@ def _score(run, params, dataset, score_fn):
     run.config.evaluate.batch_size,
     run.net.ordering,
   )
-  return evaluate.report(total, split.units, split.entropy)
+  return total, evaluate.report(total, split.units, split.entropy)
 
 
 def _run(workdir, config, spec, media, net, state):

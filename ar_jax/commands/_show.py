@@ -29,6 +29,11 @@ def say(message):
   _OUT.print(escape(message))
 
 
+def show(table):
+  """A rich table."""
+  _OUT.print(table)
+
+
 def warn(message):
   """One line to standard error."""
   _ERR.print(escape(f"ar_jax: warning: {message}"))

@@ -1,0 +1,124 @@
+"""Does it matter in which order a text is read?
+
+  ar_jax sweep experiments/text_order.py --workdir=runs/text_order
+
+Left to right, right to left and one random order of the sites of a window;
+two seeds, the tiny network of configs/text_gpt.py. The windows do not
+overlap, so every order factorizes the same joint distribution: its entropy
+is the same for all, and a gap is the cost of an order for this network and
+this training, nothing else.
+
+Two intervals stand beside each gap, because two things vary. "Over windows"
+holds the trained networks fixed and asks about other text; "over seeds" asks
+about training again, and with two seeds it is Student's t with one degree of
+freedom: wide, as two seeds deserve.
+
+measured: not yet measured
+"""
+
+import numpy as np
+from rich.table import Table
+from scipy import stats
+
+ORDERINGS = ("raster", "reverse", "random")
+SEEDS = (0, 1)
+_NAMES = dict(raster="left to right", reverse="right to left", random="random")
+
+
+def sweep():
+  """One cell for each order and seed."""
+  return [
+    {
+      "config": f"configs/text_gpt.py:tiny,ordering={ordering}",
+      "seed": seed,
+      "data.stride": 64,  # the window: windows that do not overlap
+      "evaluate.baselines": ("ngram",),
+    }
+    for ordering in ORDERINGS
+    for seed in SEEDS
+  ]
+
+
+def report(rows, folder):
+  """The table of orders, and orders.png in `folder`."""
+  by_order = {
+    o: rows[i * len(SEEDS) :][: len(SEEDS)] for i, o in enumerate(ORDERINGS)
+  }
+  nats = {o: np.array([_mean(r) for r in by_order[o]]) for o in ORDERINGS}
+  table = Table(title="validation nats/character, disjoint windows of 64")
+  for name in (
+    "order",
+    "by seed",
+    "mean",
+    "gap to left to right",
+    "95 % over windows",
+    "95 % over seeds",
+  ):
+    table.add_column(name, justify="left" if name == "order" else "right")
+  gaps = {}
+  for order in ORDERINGS:
+    seeds = " ".join(f"{n:.4f}" for n in nats[order])
+    gap_S = nats[order] - nats["raster"]
+    windows = _half_over_windows(by_order[order], by_order["raster"])
+    gaps[order] = gap_S.mean(), windows
+    cells = [
+      f"{gap_S.mean():+.4f}",
+      f"± {windows:.4f}",
+      f"± {_half_over_seeds(gap_S):.4f}",
+    ]
+    table.add_row(
+      _NAMES[order],
+      seeds,
+      f"{nats[order].mean():.4f}",
+      *(cells if order != "raster" else ("", "", "")),
+    )
+  _draw(gaps, folder / "orders.png")
+  model = rows[0]["model"]
+  table.caption = (
+    f"{model['protocol']}; {model['sites']:,} characters, each scored once;"
+    f" {model['estimator']}; intervals paired by window and by seed"
+  )
+  return [table]
+
+
+def _mean(row):
+  return row["model"]["nats_per_site"]
+
+
+def _half_over_windows(rows, base):
+  """Half width of the 95 % interval of the gap, paired by window, in nats.
+
+  The seeds are averaged first, so only the text varies.
+  """
+  pairs = zip(rows, base, strict=True)
+  gap_N = np.mean(
+    [a["items"]["nats"] - b["items"]["nats"] for a, b in pairs], 0
+  )
+  weight_N = base[0]["items"]["weight"]
+  residual_N = gap_N - weight_N * gap_N.sum() / weight_N.sum()
+  n = len(gap_N)
+  error = np.sqrt(n / (n - 1) * (residual_N**2).sum()) / weight_N.sum()
+  return 1.96 * error
+
+
+def _half_over_seeds(gap_S):
+  """Half width of Student's 95 % interval of the mean gap, in nats."""
+  n = len(gap_S)
+  return stats.t.ppf(0.975, n - 1) * gap_S.std(ddof=1) / np.sqrt(n)
+
+
+def _draw(gaps, path):
+  import matplotlib
+
+  matplotlib.use("Agg")
+  from matplotlib import pyplot
+
+  figure, axes = pyplot.subplots(figsize=(6, 2.6), layout="constrained")
+  names = [_NAMES[o] for o in gaps]
+  mean, half = np.array(list(gaps.values())).T
+  axes.errorbar(mean, names, xerr=half, fmt="o", capsize=4)
+  axes.axvline(0, color="black", lw=0.8)
+  axes.invert_yaxis()
+  axes.set_xlabel("nats/character above left to right (95 % over windows)")
+  figure.savefig(path, dpi=120)
+  pyplot.close(figure)
