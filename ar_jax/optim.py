@@ -119,8 +119,14 @@ def _muon(b1, b2, pattern, ratio):
 
     return jax.tree_util.tree_map_with_path(label, params)
 
+  def dimensions(tree):
+    return jax.tree.map(lambda _: contrib.MuonDimensionNumbers(), tree)
+
   directions = dict(
-    muon=optax.chain(contrib.scale_by_muon(), optax.scale(ratio)),
+    muon=optax.chain(
+      contrib.scale_by_muon(weight_dimension_numbers=dimensions),
+      optax.scale(ratio),
+    ),
     adam=optax.scale_by_adam(b1, b2),
   )
   return optax.partition(directions, labels)

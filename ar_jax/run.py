@@ -241,15 +241,9 @@ def _about(config, net, params, dataset):
 
 def _provenance():
   """Versions, devices and revision, for run.json."""
-  git = subprocess.run(
-    ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "HEAD"],
-    capture_output=True,
-    text=True,
-    check=False,
-  )
   return dict(
     ar_jax=ar_jax.__version__,
-    revision=git.stdout.strip() or None,
+    revision=_revision(),
     python=platform.python_version(),
     jax=jax.__version__,
     numpy=np.__version__,
@@ -257,6 +251,17 @@ def _provenance():
     platform=jax.default_backend(),
     started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
   )
+
+
+def _revision():
+  """The commit of the code, or None where there is no repository or git."""
+  folder = str(pathlib.Path(__file__).parent)
+  command = ["git", "-C", folder, "rev-parse", "HEAD"]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+  except OSError:
+    return None
+  return done.stdout.strip() or None
 
 
 class _Meter:

@@ -75,7 +75,7 @@ def make_train_step(
       decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
       ema_params = optax.incremental_update(params, ema_params, 1 - decay)
     state = TrainState(state.step + 1, params, ema_params, opt_state)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     return state, dict(nats=nats, weight=weight, grad_norm=grad_norm)
 
   return train_step

@@ -1,7 +1,9 @@
 """Show an order: the step at which each site is generated.
 
-ar_jax show_order reverse --shape 4x4
-ar_jax show_order random --shape 16 --seed 3
+  ar_jax show_order reverse --shape 4x4
+  ar_jax show_order random --shape 16 --seed 3
+
+Below the map stand the mean and the largest jump of the path.
 """
 
 import argparse

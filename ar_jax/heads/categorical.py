@@ -55,7 +55,8 @@ def _log_prob(logits, x):
   # is slow on CPU. A selection, not a product: 0 * -inf would be NaN.
   chosen = jnp.arange(num_values) == x[..., None]
   logit = jnp.where(chosen, logits, 0).sum(axis=-1)
-  # All logits can be -inf, where the difference would be NaN.
-  possible = (x >= 0) & (x < num_values) & (logit > -jnp.inf)
+  # Also where all logits are -inf, and the difference would be NaN. A NaN
+  # among the logits is the model's, and shows.
+  impossible = (x < 0) | (x >= num_values) | (logit == -jnp.inf)
   normalizer = jax.nn.logsumexp(logits, axis=-1)
-  return jnp.where(possible, logit - normalizer, -jnp.inf)
+  return jnp.where(impossible, -jnp.inf, logit - normalizer)

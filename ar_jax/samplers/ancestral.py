@@ -38,6 +38,9 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     top_p=top_p,
     min_p=min_p,
   )
+  # What the head cannot do is said here, not at the first draw.
+  theta = jax.ShapeDtypeStruct((head.num_params,), jnp.float32)
+  jax.eval_shape(adjust, theta)
 
   @functools.partial(jax.jit, static_argnames="prefix")
   def run(params, key, order_BL, x_BLC, known_BL, y, prefix):

@@ -1,0 +1,94 @@
+"""Text longer than the window: what is drawn is scored the same."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ar_jax import data, evaluate, registry, stream
+from ar_jax.types import DataSpec
+
+LENGTH, STRIDE, VALUES = 8, 3, 5
+SPEC = DataSpec((LENGTH,), 1, VALUES)
+
+
+def _parts(order="raster", **sampler):
+  ordering = registry.build("orderings", dict(name=order), SPEC.shape)
+  head = registry.build("heads", dict(name="categorical"), SPEC)
+  section = dict(name="gpt", depth=1, width=16, heads=2, target=True)
+  model = registry.build("models", section, SPEC, head, ordering)
+  params = jax.tree.map(
+    lambda p: p + 0.5 * jax.random.normal(jax.random.key(p.size), p.shape),
+    model.init(jax.random.key(0)),
+  )
+  section = dict(name="ancestral", **sampler)
+  sampler = registry.build("samplers", section, model, head)
+  return ordering, head, model, params, sampler
+
+
+def _draw(parts, prompts, total, key=1):
+  ordering, _, _, params, sampler = parts
+  return stream.sample(
+    sampler,
+    ordering,
+    params,
+    jax.random.key(key),
+    prompts,
+    total,
+    length=LENGTH,
+    stride=STRIDE,
+  )
+
+
+@pytest.mark.parametrize("order", ["raster", "reverse", "random"])
+@pytest.mark.parametrize("total", [8, 11, 21])
+def test_log_probs_equal_the_strided_evaluation(order, total):
+  parts = _parts(order)
+  ordering, head, model, params, _ = parts
+  drawn = _draw(parts, [np.array([], int), np.array([2, 0, 1])], total)
+  score = evaluate.make_score(model, head, ordering, seed=0)
+  for row in range(2):
+    split = data.windows(drawn.x_BLC[row, :, 0], LENGTH, STRIDE)
+    total_score = evaluate.evaluate(score, params, split, "valid", 4, ordering)
+    assert total_score.weight == total
+    np.testing.assert_allclose(
+      -drawn.log_prob_model_BL[row].sum(), total_score.nats, rtol=1e-5
+    )
+
+
+def test_prompts_of_any_lengths_are_kept():
+  prompts = [np.array(p, int) for p in ([], [0], [4, 0, 0], range(5), [1] * 14)]
+  drawn = _draw(_parts(), prompts, 17)
+  for row, prompt in enumerate(prompts):
+    n = len(prompt)
+    np.testing.assert_array_equal(drawn.x_BLC[row, :n, 0], prompt)
+    assert (drawn.log_prob_sampler_BL[row, :n] == 0).all()
+    assert (drawn.log_prob_model_BL[row, :n] < 0).all()
+    np.testing.assert_allclose(
+      drawn.log_prob_sampler_BL[row, n:],
+      drawn.log_prob_model_BL[row, n:],
+      atol=1e-5,
+    )
+
+
+def test_a_row_does_not_depend_on_the_others():
+  parts = _parts()
+  prompt = np.array([3, 1])
+  one = _draw(parts, [prompt, np.array([0, 0])], 19)
+  two = _draw(parts, [prompt, np.array([4, 2])], 19)
+  np.testing.assert_array_equal(one.x_BLC[0], two.x_BLC[0])
+  ragged = _draw(parts, [prompt, np.array([4, 2, 2, 1, 0, 3])], 19)
+  np.testing.assert_array_equal(one.x_BLC[0], ragged.x_BLC[0])
+  assert (one.x_BLC[0] != one.x_BLC[1]).any()
+
+
+def test_greedy_is_the_argmax_of_the_full_forward_at_every_step():
+  parts = _parts(temperature=0.0)
+  _, _, model, params, _ = parts
+  drawn = _draw(parts, [np.array([2])] * 3, 14)
+  for start in data.window_starts(14, LENGTH, STRIDE):
+    window = drawn.x_BLC[:, start : start + LENGTH]
+    best = model.apply(params, jnp.asarray(window)).argmax(-1)
+    known = 1 if start == 0 else LENGTH - STRIDE
+    np.testing.assert_array_equal(best[:, known:], window[:, known:, 0])
+  assert (drawn.log_prob_sampler_BL == 0).all()
