@@ -162,7 +162,7 @@ def score(run, dataset):
     run.net.model, run.net.head, run.net.ordering, run.config.seed
   )
   averaged = run.params is not run.raw_params
-  split = dataset.splits[run.config.evaluate.split]
+  split = _split(run, dataset)
   items, model = _score(run, run.params, dataset, score_fn)
   raw = None
   if averaged:
@@ -181,22 +181,26 @@ def score(run, dataset):
 
 def _score(run, params, dataset, score_fn):
   """(Score, its report) of the split that the config names."""
+  split = _split(run, dataset)
+  total = evaluate.evaluate(
+    score_fn,
+    params,
+    split,
+    run.config.evaluate.split,
+    run.config.evaluate.batch_size,
+    run.net.ordering,
+  )
+  return total, evaluate.report(total, split.units, split.entropy)
+
+
+def _split(run, dataset):
   name = run.config.evaluate.split
   if name not in dataset.splits:
     raise errors.UsageError(
       f"config.evaluate.split: no split {name!r};"
       f" there are: {', '.join(dataset.splits)}"
     )
-  split = dataset.splits[name]
-  total = evaluate.evaluate(
-    score_fn,
-    params,
-    split,
-    name,
-    run.config.evaluate.batch_size,
-    run.net.ordering,
-  )
-  return total, evaluate.report(total, split.units, split.entropy)
+  return dataset.splits[name]
 
 
 def _run(workdir, config, spec, media, net, state):
