@@ -207,12 +207,14 @@ class _GPT(nn.Module):
       x_BKC: values of steps t - 1 .. t + K - 2; unread at step -1.
       t: first step; a Python 0 or int32[].
       rows: of positions.rows.
-      bias_BND: [1|B, N, D] from the labels.
+      bias_BND: [1|B, N, D] from the labels, or None.
       cache: a list of dict(k, v) [B, capacity, G, Dh]; None: from t = 0 on.
       key_B: keys for dropout.
     """
     embed, table_VD = self._embed(x_BKC, t)
-    h_BKD = embed + self._positions(rows, t, x_BKC.shape[1])
+    h_BKD = embed
+    for offset in self._positions(rows, t, x_BKC.shape[1], embed.dtype):
+      h_BKD = h_BKD + offset
     h_BKD = dropout(h_BKD, self.dropout, fold(key_B, 2 * self.depth))
     angles = self._angles(rows, t, x_BKC.shape[1], h_BKD.dtype)
     layers = []
@@ -228,7 +230,7 @@ class _GPT(nn.Module):
         depth=self.depth,
         name=f"block_{i}",
       )(
-        h_BKD + bias_BND[:, i, None].astype(h_BKD.dtype),
+        h_BKD if bias_BND is None else h_BKD + bias_BND[:, i, None],
         angles,
         t,
         layer,
@@ -256,25 +258,19 @@ class _GPT(nn.Module):
     first = (t + jnp.arange(x_BKC.shape[1]) == 0)[None, :, None]
     return jnp.where(first, start_D[None, None], embed), table[0]
 
-  def _positions(self, rows, t, K):
-    """What is added for source and target: [1|B, K, D]."""
+  def _positions(self, rows, t, K, dtype):
+    """What is added for source and for target: each [1|B, K, D]."""
     names = ["source"] if self.position != "rotary" else []
     names += ["target"] if self.target else []
-    total = jnp.zeros((1, 1, self.width))
     for name in names:
+      first = t + (name == "target")
       if self.position == "sinusoidal":
         table = positions.sinusoidal(self.spec.shape, self.width)
-        offset = positions.take(
-          jnp.asarray(table, total.dtype), rows, t + (name == "target"), K
-        )
+        offset = positions.take(jnp.asarray(table, dtype), rows, first, K)
         init = nn.initializers.normal(0.02)
-        offset = Dense(self.width, False, init, name=name)(offset)
+        yield Dense(self.width, False, init, name=name)(offset)
       else:
-        offset = positions.take(
-          self._table(name), rows, t + (name == "target"), K
-        )
-      total = total + offset
-    return total
+        yield positions.take(self._table(name), rows, first, K)
 
   def _table(self, name):
     """A learned table [L + 1, D]: the sum of one table for each axis."""
@@ -329,31 +325,31 @@ class _Block(nn.Module):
 
   def _attention(self, h_BKD, angles, t, cache, key_B):
     B, K, D = h_BKD.shape
-    H, G = self.heads, self.kv_heads
+    H, G, R = self.heads, self.kv_heads, self.heads // self.kv_heads
     Dh = D // H
-    q = self._dense("query", D)(h_BKD).reshape(B, K, H, Dh)
-    k = self._dense("key", G * Dh)(h_BKD).reshape(B, K, G, Dh)
-    v = self._dense("value", G * Dh)(h_BKD).reshape(B, K, G, Dh)
+    qkv = self._dense("qkv", (H + 2 * G) * Dh)(h_BKD)
+    qkv = qkv.reshape(B, K, H + 2 * G, Dh)
+    q, k, v = jnp.split(qkv, (H, H + G), axis=2)
     if self.qk_norm:
       q = nn.RMSNorm(epsilon=1e-6, name="norm_q")(q)
       k = nn.RMSNorm(epsilon=1e-6, name="norm_k")(k)
     if angles is not None:
-      q, k = (
-        positions.rotate(a, b) for a, b in zip((q, k), angles, strict=True)
-      )
+      q, k = positions.rotate(q, angles[0]), positions.rotate(k, angles[1])
     if cache is not None:
       write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
       cache = dict(k=write(cache["k"], k, t), v=write(cache["v"], v, t))
       k, v = cache["k"], cache["v"]
-    q = q.reshape(B, K, G, H // G, Dh) * Dh**-0.5
-    score = jnp.einsum("bkgrd,bmgd->bgrkm", q, k)
+    # The R queries of a key-value head and the K steps are one axis Q = R K.
+    q = q.reshape(B, K, G, R, Dh).transpose(0, 2, 3, 1, 4) * Dh**-0.5
+    score = jnp.einsum("bgqd,bmgd->bgqm", q.reshape(B, G, R * K, Dh), k)
     score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
     visible = jnp.arange(k.shape[1])[None] <= t + jnp.arange(K)[:, None]
-    score = jnp.where(visible[None, None, None], score, -1e30)
-    weight = jax.nn.softmax(score).astype(v.dtype)
+    visible = jnp.tile(visible, (R, 1))[None, None]
+    weight = jax.nn.softmax(jnp.where(visible, score, -1e30)).astype(v.dtype)
     weight = dropout(weight, self.dropout, key_B)
-    out = jnp.einsum("bgrkm,bmgd->bkgrd", weight, v).reshape(B, K, D)
-    return self._dense("out", D, residual=True)(out), cache
+    out = jnp.einsum("bgqm,bmgd->bgqd", weight, v)
+    out = out.reshape(B, G, R, K, Dh).transpose(0, 3, 1, 2, 4)
+    return self._dense("out", D, residual=True)(out.reshape(B, K, D)), cache
 
   def _mlp(self, h_BKD):
     D = h_BKD.shape[-1]

@@ -26,15 +26,18 @@ class LabelBias(nn.Module):
 
   @nn.compact
   def __call__(self, y):
-    """[1|B, N, D]: the sum over all labels; y: dict of int32[B], or None."""
+    """[1|B, N, D]: the sum over all labels; y: dict of int32[B], or None.
+
+    None where the data has no labels.
+    """
     y = dict(y or {})
-    total = jnp.zeros((1, self.layers, self.width))
+    tables = []
     for name, num_values in self.conditions:
       shape = (num_values + 1, self.layers, self.width)
       table = self.param(name, nn.initializers.normal(0.02), shape)
       label = y.pop(name, jnp.full((1,), num_values, jnp.int32))
-      total = total.astype(table.dtype) + table[label]
+      tables.append(table[label])
     if y:
       known = ", ".join(name for name, _ in self.conditions) or "no condition"
       raise ValueError(f"y has {', '.join(y)}, but the data has {known}")
-    return total
+    return sum(tables) if tables else None
