@@ -55,6 +55,7 @@ def get_config(arg=None):
     dropout=0.2 if arg.setting == "gpu" else 0.0,
     **base.choose("preset", arg.preset, base.PRESETS),
   )
+  config.model.bias = False  # nanoGPT's default; GPT-2 has biases
   config.train.batch_size = size["batch"]
   config.train.steps = size["steps"]
   config.train.eval_every = max(1, size["steps"] // 20)
