@@ -15,7 +15,7 @@ def curves(workdir):
 
   workdir = pathlib.Path(workdir)
   lines = writer.read(workdir)
-  figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+  figure, axes = pyplot.subplots(figsize=(9, 6), layout="constrained")
   for kind, style in (("train", dict(lw=0.8, alpha=0.7)), ("valid", _MARKED)):
     rows = [line for line in lines if line["kind"] == kind]
     axes.plot(
@@ -27,13 +27,18 @@ def curves(workdir):
   _bars(axes, workdir / "reports" / "evaluation.json", lines)
   axes.set_xlabel("updates")
   axes.set_ylabel("nats per token")
-  axes.set_title(workdir.name)
+  axes.set_title(f"{workdir.name}: {_protocol(lines)}", fontsize=10)
   axes.grid(alpha=0.2)
   axes.legend(loc="upper right", fontsize=8)
   path = workdir / "reports" / "curves.png"
   figure.savefig(path, dpi=120)
   pyplot.close(figure)
   return path
+
+
+def _protocol(lines):
+  line = next(r for r in lines if r["kind"] == "valid")
+  return f"{line['split']} {line['protocol']}, {line['estimator']}"
 
 
 _MARKED = dict(marker="o", ms=4, lw=1.6)
@@ -54,15 +59,25 @@ def _bars(axes, file, lines):
   shown = [r["nats_per_site"] for r in lines] + [final, *bars.values()]
   low, high = min(shown), max(shown)
   axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-  for name, nats in bars.items():
+  places = _apart(list(bars.values()), 0.032 * 1.1 * (high - low))
+  for (name, nats), place in zip(bars.items(), places, strict=True):
     strong = name == "entropy"
     color = "black" if strong else "gray"
     axes.axhline(nats, color=color, lw=1.2 if strong else 0.6, ls="--")
     axes.annotate(
       f" {name} {nats:.3f}",
-      (1, nats),
+      (1, place),
       xycoords=("axes fraction", "data"),
       fontsize=7,
       color=color,
       va="center",
     )
+
+
+def _apart(values, gap):
+  """The values moved up, as little as need be, to lie `gap` apart."""
+  places = dict.fromkeys(values)
+  last = float("-inf")
+  for value in sorted(places):
+    last = places[value] = max(value, last + gap)
+  return [places[v] for v in values]

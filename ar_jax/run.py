@@ -156,7 +156,8 @@ def score(run, dataset):
   item to reports/items.npz, for paired comparisons of runs.
 
   Returns:
-    dict(step, model=report, raw=report or None, baselines={name: figures}).
+    dict(step, model=report, raw=report or None, baselines={name: figures},
+    and the source's entropy_rate in nats per site where it is known).
   """
   score_fn = evaluate.make_score(
     run.net.model, run.net.head, run.net.ordering, run.config.seed
@@ -172,6 +173,8 @@ def score(run, dataset):
     for name, nats in fit(dataset.splits["train"])(split).items():
       bars[name] = evaluate.in_units(nats, model["sites"], split.units)
   result = dict(step=run.step, model=model, raw=raw, baselines=bars)
+  if "entropy_rate" in run.media:
+    result["entropy_rate"] = run.media["entropy_rate"]
   folder = run.workdir / "reports"
   text = json.dumps(result, indent=2) + "\n"
   (folder / "evaluation.json").write_text(text, encoding="utf-8")

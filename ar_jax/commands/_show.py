@@ -15,6 +15,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from ar_jax import evaluate
 from ar_jax import run as runs
 
 _OUT = Console(highlight=False, soft_wrap=True)
@@ -125,11 +126,10 @@ def scores(result):
     rows["model (last update)"] = raw
   if "entropy_nats_per_site" in model:
     nats = model["entropy_nats_per_site"]
-    rows["entropy of the source"] = dict(
-      nats_per_site=nats,
-      bits_per_site=nats / math.log(2),
-      perplexity_per_site=math.exp(nats),
-    )
+    rows["entropy of an item"] = evaluate.in_units(nats, 1, {})
+  if "entropy_rate" in result:
+    rate = result["entropy_rate"]
+    rows["entropy rate of the source"] = evaluate.in_units(rate, 1, {})
   columns = [c for c in _COLUMNS if c in model]
   if "bits_per_byte" in columns:
     columns.remove("bits_per_site")
@@ -147,6 +147,13 @@ def scores(result):
     f" {model['items']:,} items, each scored once; {model['estimator']};"
     f" s.e. {model['standard_error']:.4f} nats over items as if independent"
   )
+  if "excess_nats_per_site" in model:
+    excess = model["excess_nats_per_site"]
+    say(
+      f"excess over the entropy of an item: {excess:+.4f} nats,"
+      f" {excess / math.log(2):+.4f} bits a token"
+      f" ({excess / model['standard_error']:+.1f} s.e.)"
+    )
   _verdict(model, result["baselines"])
 
 
