@@ -1,5 +1,6 @@
 """What a run keeps: config, spec, versions, and the state through orbax."""
 
+import functools
 import json
 import pathlib
 
@@ -78,21 +79,20 @@ class Checkpoints:
   """The states of one run, named by the number of updates done."""
 
   def __init__(self, workdir, keep=1):
-    import orbax.checkpoint as ocp  # over half a second
-
-    self._ocp = ocp
     self._folder = pathlib.Path(workdir).absolute() / "checkpoints"
-    self._manager = ocp.CheckpointManager(
-      self._folder,
-      options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep, cleanup_tmp_directories=True
-      ),
+    self._keep = keep
+
+  @functools.cached_property
+  def _manager(self):
+    options = _orbax().CheckpointManagerOptions(
+      max_to_keep=self._keep, cleanup_tmp_directories=True
     )
+    return _orbax().CheckpointManager(self._folder, options=options)
 
   def save(self, state):
     """Writes the state and waits until it is committed."""
     step = int(state.step)
-    args = self._ocp.args.StandardSave(jax.device_get(state._asdict()))
+    args = _orbax().args.StandardSave(jax.device_get(state._asdict()))
     try:
       self._manager.save(step, args=args)
       self._manager.wait_until_finished()
@@ -113,7 +113,7 @@ class Checkpoints:
         f"{self._folder} holds no checkpoint; the run was stopped before its"
         " first one"
       )
-    args = self._ocp.args.StandardRestore(like._asdict())
+    args = _orbax().args.StandardRestore(like._asdict())
     try:
       return type(like)(**self._manager.restore(step, args=args))
     except (KeyError, ValueError, OSError) as e:
@@ -125,3 +125,10 @@ class Checkpoints:
   def close(self):
     """Ends the background threads."""
     self._manager.close()
+
+
+def _orbax():
+  """Half a second to import: not before the first step of a run."""
+  import orbax.checkpoint
+
+  return orbax.checkpoint

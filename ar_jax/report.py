@@ -59,7 +59,7 @@ def _bars(axes, file, lines):
   shown = [r["nats_per_site"] for r in lines] + [final, *bars.values()]
   low, high = min(shown), max(shown)
   axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-  places = _apart(list(bars.values()), 0.032 * 1.1 * (high - low))
+  places = _apart(list(bars.values()), 0.024 * (high - low))
   for (name, nats), place in zip(bars.items(), places, strict=True):
     strong = name == "entropy"
     color = "black" if strong else "gray"

@@ -130,7 +130,7 @@ def load(workdir, sample=None):
   tx = assemble.optimizer(config)
   like = jax.eval_shape(lambda: _init(config, net, tx))
   checkpoints = checkpoint.Checkpoints(workdir)
-  state = checkpoints.restore(like)
+  state = jax.device_put(checkpoints.restore(like))
   checkpoints.close()
   return _run(pathlib.Path(workdir), config, spec, media, net, state)
 
@@ -187,7 +187,7 @@ def _score(run, params, dataset, score_fn):
   split = _split(run, dataset)
   total = evaluate.evaluate(
     score_fn,
-    params,
+    parallel.replicate(params),
     split,
     run.config.evaluate.split,
     run.config.evaluate.batch_size,

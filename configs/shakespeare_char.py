@@ -4,7 +4,7 @@
       --config.data.path=input.txt
   ar_jax evaluate --workdir=runs/shakes --stride=8
 
-Arguments: tiny; setting=cpu|gpu; preset=gpt2|modern;
+Arguments: tiny; setting=cpu|gpu; preset=gpt2|modern; optimizer=adamw|muon;
 ordering=raster|reverse|random|fresh (others than raster: preset=modern).
 
 Settings (karpathy/nanoGPT, README and config/train_shakespeare_char.py):
@@ -27,7 +27,12 @@ from configs import base
 def get_config(arg=None):
   """See the header."""
   arg = base.parse(
-    arg, tiny=False, setting="cpu", preset="gpt2", ordering="raster"
+    arg,
+    tiny=False,
+    setting="cpu",
+    preset="gpt2",
+    optimizer="adamw",
+    ordering="raster",
   )
   settings = dict(
     cpu=dict(depth=4, heads=4, width=128, context=64, batch=12, steps=1969),
@@ -59,6 +64,12 @@ def get_config(arg=None):
   config.train.batch_size = size["batch"]
   config.train.steps = size["steps"]
   config.train.eval_every = max(1, size["steps"] // 20)
+  if arg.ordering == "raster":
+    config.model.target = False  # the next site, always
+  optimizers = dict(
+    adamw=dict(name="adamw", lr=1e-3), muon=dict(name="muon", lr=3e-3)
+  )
+  config.optimizer.update(base.choose("optimizer", arg.optimizer, optimizers))
   config.optimizer.clip = 1.0
   config.optimizer.warmup = min(100, size["steps"] // 2)
   return config
