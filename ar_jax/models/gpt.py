@@ -20,6 +20,7 @@ from ar_jax import decode
 from ar_jax import ordering as orders
 from ar_jax.nn import condition
 from ar_jax.nn import position as positions
+from ar_jax.nn.attention import Attention
 from ar_jax.nn.dense import Dense, matmul
 from ar_jax.nn.dropout import dropout, fold
 from ar_jax.types import Condition, DataSpec, Model
@@ -316,40 +317,22 @@ class _Block(nn.Module):
   def __call__(self, h_BKD, angles, t, cache, key1_B, key2_B):
     """(h [B, K, D], cache); key1_B, key2_B: of the two branches."""
     norm = _NORMS[self.norm]
-    a_BKD, cache = self._attention(
+    attention = Attention(
+      self.heads,
+      self.kv_heads,
+      self.qk_norm,
+      self.bias,
+      self.dropout,
+      self._init(),
+      self._init(residual=True),
+      name="attention",
+    )
+    a_BKD, cache = attention(
       norm(self.bias, "norm_1")(h_BKD), angles, t, cache, fold(key1_B, 0)
     )
     h_BKD = h_BKD + dropout(a_BKD, self.dropout, fold(key1_B, 1))
     m_BKD = self._mlp(norm(self.bias, "norm_2")(h_BKD))
     return h_BKD + dropout(m_BKD, self.dropout, key2_B), cache
-
-  def _attention(self, h_BKD, angles, t, cache, key_B):
-    B, K, D = h_BKD.shape
-    H, G, R = self.heads, self.kv_heads, self.heads // self.kv_heads
-    Dh = D // H
-    qkv = self._dense("qkv", (H + 2 * G) * Dh)(h_BKD)
-    qkv = qkv.reshape(B, K, H + 2 * G, Dh)
-    q, k, v = jnp.split(qkv, (H, H + G), axis=2)
-    if self.qk_norm:
-      q = nn.RMSNorm(epsilon=1e-6, name="norm_q")(q)
-      k = nn.RMSNorm(epsilon=1e-6, name="norm_k")(k)
-    if angles is not None:
-      q, k = positions.rotate(q, angles[0]), positions.rotate(k, angles[1])
-    if cache is not None:
-      write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
-      cache = dict(k=write(cache["k"], k, t), v=write(cache["v"], v, t))
-      k, v = cache["k"], cache["v"]
-    # The R queries of a key-value head and the K steps are one axis Q = R K.
-    q = q.reshape(B, K, G, R, Dh).transpose(0, 2, 3, 1, 4) * Dh**-0.5
-    score = jnp.einsum("bgqd,bmgd->bgqm", q.reshape(B, G, R * K, Dh), k)
-    score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
-    visible = jnp.arange(k.shape[1])[None] <= t + jnp.arange(K)[:, None]
-    visible = jnp.tile(visible, (R, 1))[None, None]
-    weight = jax.nn.softmax(jnp.where(visible, score, -1e30)).astype(v.dtype)
-    weight = dropout(weight, self.dropout, key_B)
-    out = jnp.einsum("bgqm,bmgd->bgqd", weight, v)
-    out = out.reshape(B, G, R, K, Dh).transpose(0, 3, 1, 2, 4)
-    return self._dense("out", D, residual=True)(out.reshape(B, K, D)), cache
 
   def _mlp(self, h_BKD):
     D = h_BKD.shape[-1]
@@ -363,16 +346,16 @@ class _Block(nn.Module):
     return self._dense("down", D, residual=True)(h)
 
   def _dense(self, name, features, residual=False):
+    return Dense(features, self.bias, self._init(residual), name=name)
+
+  def _init(self, residual=False):
+    """Of a linear map; residual: of one whose result joins the stream."""
     if self.scheme == "gpt2":
       std = 0.02 / (2 * self.depth) ** 0.5 if residual else 0.02
-      init = nn.initializers.normal(std)
-    else:
-      init = (
-        nn.initializers.zeros
-        if residual
-        else nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-      )
-    return Dense(features, self.bias, init, name=name)
+      return nn.initializers.normal(std)
+    if residual:
+      return nn.initializers.zeros
+    return nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 _NORMS = dict(

@@ -13,7 +13,7 @@ TINY = [
   dict(),
   dict(temperature=0.7, top_k=2),
   dict(top_p=0.8),
-  dict(min_p=0.3),
+  dict(min_p=0.1),
 ]
 
 

@@ -1,0 +1,75 @@
+"""Causal self-attention of K steps over a key-value cache."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from ar_jax.nn import position
+from ar_jax.nn.dense import Dense
+from ar_jax.nn.dropout import dropout
+
+
+class Attention(nn.Module):
+  """Multi-head attention (Vaswani et al. 2017) with grouped queries.
+
+  heads: query heads H.
+  kv_heads: key-value heads G, a divisor of H (Ainslie et al. 2023).
+  qk_norm: RMSNorm of queries and keys (Henry et al. 2020).
+  bias: in the linear maps.
+  rate: of dropout on the attention weights.
+  init_in, init_out: of the linear maps into and out of the heads.
+  """
+
+  heads: int
+  kv_heads: int
+  qk_norm: bool
+  bias: bool
+  rate: float
+  init_in: nn.initializers.Initializer
+  init_out: nn.initializers.Initializer
+
+  @nn.compact
+  def __call__(self, h_BKD, angles, t, cache, key_B):
+    """Steps t .. t + K - 1 attend to all steps up to their own.
+
+    Args:
+      h_BKD: the steps.
+      angles: rotations of queries and of keys, [1|B, K, Dh / 2] each, or
+        None.
+      t: first step; a Python 0 or int32[].
+      cache: dict(k, v) [B, capacity, G, Dh] with steps 0 .. t - 1; None: t
+        is 0 and nothing is kept.
+      key_B: keys for dropout, or None.
+    Returns:
+      ([B, K, D], cache with the K steps written).
+    """
+    B, K, D = h_BKD.shape
+    H, G, R = self.heads, self.kv_heads, self.heads // self.kv_heads
+    Dh = D // H
+    linear = functools.partial(Dense, use_bias=self.bias)
+    qkv = linear((H + 2 * G) * Dh, kernel_init=self.init_in, name="qkv")(h_BKD)
+    qkv = qkv.reshape(B, K, H + 2 * G, Dh)
+    q, k, v = jnp.split(qkv, (H, H + G), axis=2)
+    if self.qk_norm:
+      q = nn.RMSNorm(epsilon=1e-6, name="norm_q")(q)
+      k = nn.RMSNorm(epsilon=1e-6, name="norm_k")(k)
+    if angles is not None:
+      q, k = position.rotate(q, angles[0]), position.rotate(k, angles[1])
+    if cache is not None:
+      write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
+      cache = dict(k=write(cache["k"], k, t), v=write(cache["v"], v, t))
+      k, v = cache["k"], cache["v"]
+    # The R queries of a key-value head and the K steps are one axis Q = R K.
+    q = q.reshape(B, K, G, R, Dh).transpose(0, 2, 3, 1, 4) * Dh**-0.5
+    score = jnp.einsum("bgqd,bmgd->bgqm", q.reshape(B, G, R * K, Dh), k)
+    score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
+    visible = jnp.arange(k.shape[1])[None] <= t + jnp.arange(K)[:, None]
+    visible = jnp.tile(visible, (R, 1))[None, None]
+    weight = jax.nn.softmax(jnp.where(visible, score, -1e30)).astype(v.dtype)
+    weight = dropout(weight, self.rate, key_B)
+    out = jnp.einsum("bgqm,bmgd->bgqd", weight, v)
+    out = out.reshape(B, G, R, K, Dh).transpose(0, 3, 1, 2, 4)
+    out = out.reshape(B, K, D)
+    return linear(D, kernel_init=self.init_out, name="out")(out), cache

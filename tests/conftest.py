@@ -1,0 +1,51 @@
+"""What all tests share: the environment of JAX, and the table of proofs.
+
+Set before JAX starts, unless the environment says otherwise: the bars are
+those of a CPU, and bit for bit means one number of threads.
+"""
+
+import collections
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("NPROC", "1")
+
+
+def pytest_terminal_summary(terminalreporter):
+  """Prints which checks ran on what, each with the worst figure it met.
+
+  A test records `contract`: (subject, check, figure). It travels with the
+  report, so the table is whole under xdist as well.
+  """
+  table = collections.defaultdict(dict)
+  for report in _reports(terminalreporter):
+    for name, value in report.user_properties:
+      if name == "contract":
+        subject, check, figure = value
+        table[subject][check] = figure
+  if not table:
+    return
+  terminalreporter.section("contract: the worst figure of each check")
+  for subject in sorted(table):
+    terminalreporter.write_line(subject)
+    cells = [f"{check} {figure}" for check, figure in table[subject].items()]
+    for line in _lines(cells):
+      terminalreporter.write_line(f"    {line}")
+
+
+def _reports(terminalreporter):
+  for outcome in ("passed", "failed"):
+    for report in terminalreporter.stats.get(outcome, []):
+      if getattr(report, "when", None) == "call":
+        yield report
+
+
+def _lines(cells, width=76):
+  """The cells, as many on a line as it holds."""
+  line = ""
+  for cell in cells:
+    if line and len(line) + len(cell) + 3 > width:
+      yield line
+      line = ""
+    line = f"{line}   {cell}" if line else cell
+  yield line
