@@ -67,7 +67,8 @@ def get_config(arg=None):
   if arg.ordering == "raster":
     config.model.target = False  # the next site, always
   optimizers = dict(
-    adamw=dict(name="adamw", lr=1e-3), muon=dict(name="muon", lr=3e-3)
+    adamw=dict(name="adamw", lr=1e-3),
+    muon=dict(name="muon", lr=3e-3, schedule="linear", final=0.0),
   )
   config.optimizer.update(base.choose("optimizer", arg.optimizer, optimizers))
   config.optimizer.clip = 1.0
