@@ -9,7 +9,9 @@ ordering=raster|reverse|random|fresh.
 The entropy of every order is the same, that of the source; the excess over
 it is printed beside the NLL. Below it by more than chance would be a leak.
 
-measured: not yet measured
+measured: excess over the entropy of an item of 128 symbols, 4,096 items,
+  seed 0: two_state +0.0004, golden_mean +0.0001, even +0.0029 bits a symbol;
+  2026-11-20, 2 CPU cores
 """
 
 from configs import base
