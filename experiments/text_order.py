@@ -4,9 +4,9 @@
 
 Left to right, right to left and one random order of the sites of a window;
 two seeds, the tiny network of configs/text_gpt.py. The windows do not
-overlap (but the last two), so every order factorizes the same joint distribution: its entropy
-is the same for all, and a gap is the cost of an order for this network and
-this training, nothing else.
+overlap (but the last two), so every order factorizes the same joint
+distribution: its entropy is the same for all, and a gap is the cost of an
+order for this network and this training, nothing else.
 
 Two intervals stand beside each gap, because two things vary. "Over windows"
 holds the trained networks fixed and asks about other text; "over seeds" asks
