@@ -17,14 +17,6 @@ class Network(NamedTuple):
   sampler: Any
 
 
-def _build(kind, section, *context):
-  """registry.build, where a ValueError of the plugin is the user's to mend."""
-  try:
-    return registry.build(kind, section, *context)
-  except ValueError as e:
-    raise errors.UsageError(f"config: {kind}.{section['name']}: {e}") from e
-
-
 def dataset(config):
   """The Dataset of config.data."""
   return _build("datasets", configs.plain(config.data))
@@ -49,7 +41,8 @@ def objective(config, net):
 def optimizer(config):
   """The optax chain of a config."""
   section = configs.plain(config.optimizer)
-  return optim.make(steps=config.train.steps, **section)
+  section["steps"] = config.train.steps
+  return registry.call(optim.make, "optimizer", section)
 
 
 def train_step(config, net, tx):
@@ -77,3 +70,11 @@ def baselines(config, spec):
   """The classical bars of config.evaluate: `fit` of each."""
   names = config.evaluate.baselines
   return [_build("baselines", dict(name=n), spec) for n in names]
+
+
+def _build(kind, section, *context):
+  """registry.build, where a ValueError of the plugin is the user's to mend."""
+  try:
+    return registry.build(kind, section, *context)
+  except ValueError as e:
+    raise errors.UsageError(f"config: {kind}.{section['name']}: {e}") from e

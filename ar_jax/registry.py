@@ -49,17 +49,28 @@ def build(kind, section, *context):
   """
   arguments = dict(section)
   name = arguments.pop("name")
-  make = load(kind, name).make
+  return call(load(kind, name).make, f"{kind}.{name}", arguments, *context)
+
+
+def call(make, label, arguments, *context):
+  """make(*context, **arguments); UsageError for keywords it does not take.
+
+  Args:
+    make: function.
+    label: what the user knows it by, as "models.gpt".
+    arguments: dict of its keyword-only arguments.
+    *context: its positional arguments.
+  """
   parameters = inspect.signature(make).parameters.values()
   known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
   for key in arguments:
     if key not in known:
       raise errors.UsageError(
-        f"{kind}.{name} takes no {key!r}{nearest(key, known)};"
+        f"{label} takes no {key!r}{nearest(key, known)};"
         f" it takes: {', '.join(known) or 'nothing'}"
       )
   for p in parameters:
     needed = p.kind is p.KEYWORD_ONLY and p.default is p.empty
     if needed and p.name not in arguments:
-      raise errors.UsageError(f"{kind}.{name} needs {p.name!r}, got none")
+      raise errors.UsageError(f"{label} needs {p.name!r}, got none")
   return make(*context, **arguments)

@@ -155,6 +155,15 @@ def test_unknown_key_of_a_plugin_is_named():
     registry.build("datasets", dict(name="text_file"))
 
 
+def test_unknown_key_of_the_optimizer_is_named(tmp_path):
+  config = _load()
+  with config.unlocked():
+    config.optimizer.learning_rate = 0.1
+  message = "optimizer takes no 'learning_rate'"
+  with pytest.raises(errors.UsageError, match=message):
+    runs.train(config, tmp_path / "run")
+
+
 def test_config_survives_json():
   config = _load(("optimizer.clip", "0.5"))
   restored = configs.restore(json.loads(json.dumps(configs.plain(config))))
