@@ -14,18 +14,25 @@ from ar_jax.types import Model
 def complete(init, apply, spec, sees=None):
   """A Model from `init` and `apply` alone: exact, one forward per step."""
   init_cache, step = naive_cache(apply, spec)
-  return Model(init, apply, init_cache, step, extend_by_scan(step), sees)
+  scan = extend_by_scan(step)
+
+  def extend(params, cache, x_BKC, t, n=None):
+    check_capacity(t, x_BKC.shape[1], len(cache["room"]))
+    return scan(params, cache, x_BKC, t, n)
+
+  return Model(init, apply, init_cache, step, extend, sees)
 
 
 def naive_cache(apply, spec):
   """`init_cache` and `step` whose cache is the sequence so far."""
-  dtype = jnp.int32 if spec.num_values else jnp.float32
+  dtype = jnp.int32 if spec.num_values else jnp.result_type(float)
 
   def init_cache(params, batch, length, order_BL=None, y=None):
     del params
     check_length(length, spec)
     x_BLC = jnp.zeros((batch, spec.length, spec.channels), dtype)
-    return dict(x=x_BLC, order=order_BL, y=y)
+    room = jnp.zeros(length, bool)  # its shape alone is read
+    return dict(x=x_BLC, order=order_BL, y=y, room=room)
 
   def step(params, cache, x_BC, t):
     # At t = 0 slot 0 receives the unread value; theta[:, 0] does not see it.
@@ -43,6 +50,7 @@ def extend_by_scan(step):
   """`extend` as K calls of `step`."""
 
   def extend(params, cache, x_BKC, t, n=None):
+    x_BKC = jnp.asarray(x_BKC)
     K = x_BKC.shape[1]
 
     def body(cache, k):

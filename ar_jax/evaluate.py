@@ -115,7 +115,7 @@ def report(score, units, entropy=None):
     protocol=score.protocol,
     estimator=score.estimator,
     items=items,
-    sites=int(score.weight),
+    sites=_whole(score.weight),
     standard_error=standard_error(score),
     **in_units(score.nats, score.weight, units),
   )
@@ -139,3 +139,8 @@ def in_units(nats, sites, units):
   if "word" in units:
     result["perplexity_per_word"] = likelihood.perplexity(nats, units["word"])
   return result
+
+
+def _whole(count):
+  """A count as int where it is one; weights may be fractions."""
+  return int(count) if count == int(count) else count

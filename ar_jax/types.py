@@ -31,7 +31,8 @@ class Model(NamedTuple):
     value of step t - 1, unread at t = 0.
   extend: (params, cache, x_BKC, t, n=None) -> (theta_BKP, cache): K calls of
     step in one; x[:, k] is the value of step t - 1 + k, theta[:, k] belongs
-    to step t + k; only the first n steps enter the cache.
+    to step t + k; only the first n steps enter the cache. A cache longer
+    than an item, or steps past its capacity, are a ValueError.
   sees: bool[L, L], which earlier steps a step can depend on; None: all.
   predict: order-agnostic networks only: (params, x_BLC in data order,
     known_BL, y) -> theta_BLP.

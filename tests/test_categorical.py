@@ -60,10 +60,10 @@ def draws_p_value(x_NC, probs):
 def test_sums_to_one(section, dtype, bar):
   head, spec = categorical.make(**section), section["spec"]
   theta = np.random.default_rng(0).normal(size=(20, 1, head.num_params))
-  x = all_values(spec.channels, spec.num_values)
+  x = all_values(spec.channels, spec.num_values)[None]
   with jax.enable_x64(dtype == "float64"):
     log_probs = jax.jit(head.log_prob)(3 * theta.astype(dtype), x)
-  assert log_probs.shape == (20, len(x))
+  assert log_probs.shape == (20, x.shape[1])
   assert log_probs.dtype == dtype
   np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, bar)
 

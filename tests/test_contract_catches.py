@@ -430,6 +430,16 @@ def test_step_reads_the_unread_value(mutated):
   caught(contract.step_equals_apply, [good()], [wrong], "theta of step")
 
 
+def test_completed_model_forgets_its_capacity():
+  """A model of `init` and `apply` alone, and the naive parts by themselves."""
+  model = plain().model
+  whole = decode.complete(model.init, model.apply, plain().spec)
+  naive = whole._replace(extend=decode.extend_by_scan(whole.step))
+  right, wrong = (plain()._replace(model=m) for m in (whole, naive))
+  contract.step_equals_apply(right)
+  caught(contract.capacity, [right], [wrong], "raised no ValueError")
+
+
 def test_chunks_start_one_late():
   extend = good().model.extend
 

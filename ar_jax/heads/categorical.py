@@ -53,7 +53,8 @@ def _log_prob(logits, x):
   num_values = logits.shape[-1]
   # Select and sum, not gather: the gradient of a gather is a scatter, which
   # is slow on CPU. A selection, not a product: 0 * -inf would be NaN.
-  chosen = jnp.arange(num_values) == x[..., None]
+  values = jnp.arange(num_values).reshape((1,) * x.ndim + (num_values,))
+  chosen = values == x[..., None]
   logit = jnp.where(chosen, logits, 0).sum(axis=-1)
   # Also where all logits are -inf, and the difference would be NaN. A NaN
   # among the logits is the model's, and shows.
