@@ -432,10 +432,10 @@ def test_step_reads_the_unread_value(mutated):
 
 def test_completed_model_forgets_its_capacity():
   """A model of `init` and `apply` alone, and the naive parts by themselves."""
-  model = plain().model
-  whole = decode.complete(model.init, model.apply, plain().spec)
+  model = good().model
+  whole = decode.complete(model.init, model.apply, good().spec)
   naive = whole._replace(extend=decode.extend_by_scan(whole.step))
-  right, wrong = (plain()._replace(model=m) for m in (whole, naive))
+  right, wrong = (good()._replace(model=m) for m in (whole, naive))
   contract.step_equals_apply(right)
   caught(contract.capacity, [right], [wrong], "raised no ValueError")
 
