@@ -18,7 +18,7 @@ a window of context + 1 sites because the first site, which nanoGPT never
 predicts, is one of ours. It is trained on too, so 1969 steps of 12 x 65
 sites are the 1.54 M targets of nanoGPT's 2000 steps of 12 x 64.
 
-measured, tiny Shakespeare, nats/character, whole validation split under that
+measured: tiny Shakespeare, nats/character, whole validation split under that
   protocol, 2026-11-20, 2 CPU cores:
   cpu, as nanoGPT sets it: 1.9008, 1.9021, 1.9032 (seeds 0, 1, 2)
   cpu, --config.optimizer.lr=3e-3: 1.7664 (seed 0)
