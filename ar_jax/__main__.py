@@ -104,13 +104,15 @@ def _keep_memory():
 
   XLA on CPU allocates its buffers anew at every call, and glibc returns large
   ones to the system: the page faults of getting them again took 30 % of a
-  small GPT's train step. Elsewhere than on glibc nothing happens.
+  small GPT's train step. One arena, because those of other threads hold no
+  more than 64 MB. Elsewhere than on glibc nothing happens.
   """
   if sys.platform != "linux":
     return
   mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
   if mallopt is not None:  # musl has none
-    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # malloc.h
+    mallopt(arena_max, 1)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(mmap_threshold, 2**30)
 

@@ -39,8 +39,8 @@ def get_config(arg=None):
     **base.choose("preset", arg.preset, base.PRESETS),
   )
   config.train.batch_size = 16
-  config.train.steps = 150 if arg.tiny else 1000
-  config.train.eval_every = 50 if arg.tiny else 250
+  config.train.steps = 150 if arg.tiny else 800
+  config.train.eval_every = 50 if arg.tiny else 200
   config.optimizer.update(
     dict(name="muon", lr=3e-3, schedule="linear", final=0.0)
   )
