@@ -48,6 +48,7 @@ def main(out):
       state, metrics = step(state, batch, run_key)
       losses.append(float(metrics["nats"]) / float(metrics["weight"]))
       if i == 0:
+        results[f"weight_{accumulate}"] = metrics["weight"]
         first = jax.device_get(state.params)
     results[f"losses_{accumulate}"] = np.array(losses)
     leaves = jax.tree.leaves(first)

@@ -168,6 +168,7 @@ def test_config_survives_json():
   config = _load(("optimizer.clip", "0.5"))
   restored = configs.restore(json.loads(json.dumps(configs.plain(config))))
   assert configs.plain(restored) == configs.plain(config)
+  assert isinstance(configs.plain(restored)["evaluate"]["baselines"], tuple)
   configs.override(restored, "sample.top_k", 3)  # was None
   with pytest.raises(errors.UsageError, match="nearest: train.steps"):
     configs.override(restored, "train.stps", 3)

@@ -30,6 +30,7 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_devices_agree(results, n, accumulate):
   one, many = results[1], results[n]
+  assert one[f"weight_{accumulate}"] == many[f"weight_{accumulate}"]
   losses, other = (r[f"losses_{accumulate}"] for r in (one, many))
   assert abs(other[0] / losses[0] - 1) < 2e-6
   np.testing.assert_allclose(other, losses, rtol=1e-5)

@@ -92,3 +92,13 @@ def test_greedy_is_the_argmax_of_the_full_forward_at_every_step():
     known = 1 if start == 0 else LENGTH - STRIDE
     np.testing.assert_array_equal(best[:, known:], window[:, known:, 0])
   assert (drawn.log_prob_sampler_BL == 0).all()
+
+
+def test_noise_depends_on_the_key_and_on_the_window():
+  parts = _parts()
+  prompts = [np.array([2])] * 4
+  one, two = (_draw(parts, prompts, 200, key=k).x_BLC[..., 0] for k in (1, 2))
+  assert (one != two).any(1).all()
+  # One noise for all windows would draw the same in most of them.
+  period = one[:, LENGTH:-STRIDE] == one[:, LENGTH + STRIDE :]
+  assert period.mean() < 0.6
