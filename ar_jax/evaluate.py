@@ -88,17 +88,16 @@ def evaluate(score, params, split, name, batch_size, ordering):
   )
 
 
-def standard_error(score):
-  """Of the mean nats per site, over items as independent draws.
+def standard_error(nats_N, weight_N):
+  """Of sum(nats) / sum(weight), over items as independent draws.
 
   The windows of one text are neighbors: there it is a lower bound.
   """
-  n = len(score.nats_N)
+  n, weight = len(nats_N), weight_N.sum()
   if n < 2:
     return math.nan
-  mean = score.nats / score.weight
-  residual_N = score.nats_N - mean * score.weight_N
-  return float(np.sqrt(n / (n - 1) * (residual_N**2).sum()) / score.weight)
+  residual_N = nats_N - weight_N * nats_N.sum() / weight
+  return float(np.sqrt(n / (n - 1) * (residual_N**2).sum()) / weight)
 
 
 def report(score, units, entropy=None):
@@ -116,7 +115,7 @@ def report(score, units, entropy=None):
     estimator=score.estimator,
     items=items,
     sites=_whole(score.weight),
-    standard_error=standard_error(score),
+    standard_error=standard_error(score.nats_N, score.weight_N),
     **in_units(score.nats, score.weight, units),
   )
   if entropy is not None:

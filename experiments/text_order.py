@@ -21,6 +21,8 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
+from ar_jax import evaluate
+
 ORDERINGS = ("raster", "reverse", "random")
 SEEDS = (0, 1)
 _NAMES = dict(raster="left to right", reverse="right to left", random="random")
@@ -96,10 +98,7 @@ def _half_over_windows(rows, base):
     [a["items"]["nats"] - b["items"]["nats"] for a, b in pairs], 0
   )
   weight_N = base[0]["items"]["weight"]
-  residual_N = gap_N - weight_N * gap_N.sum() / weight_N.sum()
-  n = len(gap_N)
-  error = np.sqrt(n / (n - 1) * (residual_N**2).sum()) / weight_N.sum()
-  return 1.96 * error
+  return 1.96 * evaluate.standard_error(gap_N, weight_N)
 
 
 def _half_over_seeds(gap_S):

@@ -65,7 +65,7 @@ def test_trained_model_meets_the_entropy(source, orders, record_property):
   result = evaluate.evaluate(score, state.params, split, "valid", 512, ordering)
   figure = contract.entropy_gate(
     result.nats / result.weight,
-    evaluate.standard_error(result),
+    evaluate.standard_error(result.nats_N, result.weight_N),
     split.entropy / dataset.spec.length,
     tolerance=0.01,
   )
