@@ -43,12 +43,13 @@ def _dispatch(argv):
   if argv[0] == "--version":
     print(ar_jax.__version__)
     return 0
-  if argv[0] not in names:
+  name = argv[0].replace("-", "_")
+  if name not in names:
     raise errors.UsageError(
-      f"no command {argv[0]!r}{registry.nearest(argv[0], names)};"
+      f"no command {argv[0]!r}{registry.nearest(name, names)};"
       f" there are: {', '.join(names)}"
     )
-  command = registry.load("commands", argv[0])
+  command = registry.load("commands", name)
   parser = _Parser(
     prog=f"ar_jax {argv[0]}",
     description=command.__doc__,
@@ -121,7 +122,7 @@ def _help(names):
   lines = ["usage: ar_jax COMMAND ...", "", ar_jax.__doc__, "", "commands:"]
   for name in names:
     summary = registry.load("commands", name).__doc__.split("\n")[0]
-    lines.append(f"  {name:<12}{summary}")
+    lines.append(f"  {name.replace('_', '-'):<13}{summary}")
   lines += [
     "",
     "  ar_jax COMMAND --help tells more, with an example.",

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ar_jax import config as configs
 from ar_jax import errors, optim, parallel, registry, train
+from ar_jax import ordering as orders
 from ar_jax.types import Head, Model, Ordering
 
 
@@ -18,8 +19,21 @@ class Network(NamedTuple):
 
 
 def dataset(config):
-  """The Dataset of config.data."""
-  return _build("datasets", configs.plain(config.data))
+  """The Dataset of config.data.
+
+  Raises:
+    UsageError: what fills short items is not scored, and the order sees it
+      before what it follows.
+  """
+  made = _build("datasets", configs.plain(config.data))
+  if made.media.get("fill") == "unscored":
+    section = configs.plain(config.ordering)
+    if not orders.is_identity(_build("orderings", section, made.spec.shape)):
+      raise errors.UsageError(
+        f"in the order {config.ordering.name} the fill of short items gives"
+        " their length away; score it too: --config.data.fill=scored"
+      )
+  return made
 
 
 def network(config, spec):

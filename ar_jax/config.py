@@ -6,6 +6,7 @@ a run directory holds is JSON, and is only read.
 
 import ast
 import importlib.util
+import json
 import pathlib
 import sys
 
@@ -76,6 +77,19 @@ def override(config, key, value):
 def plain(config):
   """Nested plain dicts and tuples of a ConfigDict."""
   return _tuples(config.to_dict())
+
+
+def flat(values):
+  """{"optimizer.lr": 1e-3, ...} of nested dicts; tuples become lists."""
+  return dict(_flat(json.loads(json.dumps(values)), ""))
+
+
+def _flat(values, prefix):
+  for key, value in values.items():
+    if isinstance(value, dict):
+      yield from _flat(value, f"{prefix}{key}.")
+    else:
+      yield prefix + key, value
 
 
 def restore(values):

@@ -4,6 +4,8 @@ The order of the data is a pure function of (seed, epoch, index), so the
 position of a run is one integer, the step.
 """
 
+import hashlib
+
 import numpy as np
 
 from ar_jax import errors
@@ -37,6 +39,26 @@ def eval_batches(split, batch_size):
     x_BLC, weight_BL, y = split.get(index_B)
     weight_BL = weight_BL * real_B[:, None].astype(weight_BL.dtype)
     yield Batch(x_BLC, weight_BL, y, index_B.astype(np.int32))
+
+
+def fingerprints(dataset):
+  """{split: sha256 of what it holds}: the same data, however it is cut."""
+  return {name: _hash(split) for name, split in dataset.splits.items()}
+
+
+def _hash(split, items=4096):
+  if split.fingerprint is not None:
+    return split.fingerprint
+  found = hashlib.sha256()
+  if split.stream is not None:
+    found.update(np.ascontiguousarray(split.stream))
+    return found.hexdigest()
+  for first in range(0, split.size, items):
+    index_B = np.arange(first, min(first + items, split.size))
+    x_BLC, weight_BL, y = split.get(index_B)
+    for array in (x_BLC, weight_BL, *(y[k] for k in sorted(y))):
+      found.update(np.ascontiguousarray(array))
+  return found.hexdigest()
 
 
 def window_starts(total, length, stride):

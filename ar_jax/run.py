@@ -1,16 +1,14 @@
-"""One run: trained from a config, or opened from its directory."""
+"""A run opened from its directory, and what it can be asked."""
 
+import dataclasses
+import functools
 import json
 import pathlib
-import platform
-import subprocess
-import time
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-import ar_jax
 from ar_jax import (
   assemble,
   checkpoint,
@@ -18,14 +16,34 @@ from ar_jax import (
   errors,
   evaluate,
   parallel,
-  writer,
+  stream,
+  text,
 )
 from ar_jax import config as configs
+from ar_jax import ordering as orders
 from ar_jax import train as training
 from ar_jax.types import DataSpec
 
 
-class Run(NamedTuple):
+class Drawn(NamedTuple):
+  """What `Run.sample` drew: B rows of T sites, in data coordinates.
+
+  texts: list of B str up to the end symbol; None where items are no text.
+  x_BTC: values.
+  log_prob_model_BT, log_prob_sampler_BT: nats, as in types.Sample.
+  drawn_BT: bool, the sites that were asked for: not the prompt, nor what
+    lies after the end symbol or after `length`.
+  """
+
+  texts: list | None
+  x_BTC: Any
+  log_prob_model_BT: Any
+  log_prob_sampler_BT: Any
+  drawn_BT: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
   """A trained model and what it takes to use it.
 
   params are the averaged ones where the run keeps an average; raw_params are
@@ -41,84 +59,181 @@ class Run(NamedTuple):
   raw_params: Any
   step: int
 
+  @property
+  def is_stream(self):
+    """Whether the data is one long text, cut into windows."""
+    return "stride" in self.config.data
 
-class View(NamedTuple):
-  """What a run tells while it goes on; every field is called with values.
+  @functools.cached_property
+  def score_fn(self):
+    """(params, batch) -> nats [B, L]; see evaluate.make_score."""
+    net = self.net
+    return evaluate.make_score(
+      net.model, net.head, net.ordering, self.config.seed
+    )
 
-  started: (dict of figures about the run).
-  stepped: (step, metrics of the step).
-  scored: (step, report of the whole validation split).
-  """
+  def log_prob(self, x, y=None):
+    """Log-probability in nats: float of one text, float64 [N] of several.
 
-  started: Any
-  stepped: Any
-  scored: Any
+    Args:
+      x: str, list of str, or values [N, ...] of N items, as spec.shape says.
+      y: conditions of the items by name, [N] or [N, ...]; None: unconditional.
+    """
+    if isinstance(x, str):
+      return float(self.per_site(x).sum())
+    if isinstance(x, list | tuple) and all(isinstance(t, str) for t in x):
+      return np.array([self.log_prob(t) for t in x])
+    return self.per_site(x, y).sum(axis=1)
+
+  def per_site(self, x, y=None):
+    """Log-probability of each site in nats, in data coordinates.
+
+    A text longer than the window is scored in windows, as `ar_jax evaluate`
+    does: each token once, with what comes before it in its window. Families
+    of several orders are scored under one order drawn for each item: then
+    the sum is a bound.
+
+    Args:
+      x: str, or values [N, ...] of N items, as spec.shape says.
+      y: conditions of the items by name; None: unconditional.
+    Returns:
+      float64 [T] of the T tokens of a text (of an item with an end symbol:
+      up to it, it included), float64 [N, L] of items.
+    """
+    if isinstance(x, str):
+      return self._per_token(text.encode(self.media, x))
+    x_NLC = self._values(x)
+
+    def get(index_B):
+      y_B = {k: np.asarray(v)[index_B] for k, v in (y or {}).items()}
+      return x_NLC[index_B], np.ones(x_NLC[index_B].shape[:2], np.float32), y_B
+
+    split = data.Split(len(x_NLC), get)
+    return self._rows(split)[: len(x_NLC)]
+
+  def sample(self, key, num=1, prompt="", length=None, y=None):
+    """Draws `num` texts or items for each prompt; returns Drawn.
+
+    Args:
+      key: jax.random.key; the same key draws the same.
+      num: rows for each prompt.
+      prompt: str, or a list of several.
+      length: tokens after the prompt; None: 200 of a text, all of an item.
+      y: conditions of the rows by name, arrays [B, ...]; None: unconditional.
+    """
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if num < 1 or length is not None and length < 1:
+      raise errors.UsageError("num and length of a sample must be at least 1")
+    known = [text.encode(self.media, p) if p else [] for p in prompts]
+    known = [np.asarray(k, np.int32) for k in known for _ in range(num)]
+    window = self.spec.length
+    if length is None:
+      length = 200 if self.is_stream else window
+    wanted = [len(k) + length for k in known]
+    if not self.is_stream:
+      if max(map(len, known)) > window:
+        raise errors.UsageError(
+          f"items of this run have {window} sites, the prompt has"
+          f" {max(map(len, known))}"
+        )
+      wanted = [min(w, window) for w in wanted]
+    total = max(wanted)
+    if not (self.is_stream and orders.is_identity(self.net.ordering)):
+      total = max(total, window)
+    drawn = stream.sample(
+      self.net.sampler,
+      self.net.ordering,
+      self.params,
+      key,
+      known,
+      total,
+      length=window,
+      stride=self.config.data.stride if self.is_stream else window,
+      y=y,
+    )
+    return self._drawn(drawn, known, wanted)
+
+  def _drawn(self, sample, known, wanted):
+    x_BTC = sample.x_BLC
+    end_B = np.minimum(text.lengths(self.media, x_BTC[..., 0]), wanted)
+    texts = None
+    if self.media.get("kind") == "text":
+      rows = zip(x_BTC[..., 0], end_B, strict=True)
+      texts = [text.decode(self.media, row[:end]) for row, end in rows]
+    site_T = np.arange(x_BTC.shape[1])
+    last_B = wanted if self.media.get("fill") == "scored" else end_B
+    inside_BT = site_T < np.asarray(last_B)[:, None]
+    start_B1 = np.array([[len(k)] for k in known])
+    return Drawn(
+      texts,
+      x_BTC,
+      np.where(inside_BT, sample.log_prob_model_BL, 0),
+      np.where(inside_BT, sample.log_prob_sampler_BL, 0),
+      inside_BT & (site_T >= start_B1),
+    )
+
+  def _per_token(self, token_T):
+    window, end = self.spec.length, self.media.get("end")
+    count = len(token_T)
+    if end is not None:
+      fill = max(1, window - count)
+      token_T = np.pad(token_T, (0, fill), constant_values=end)
+      count = len(token_T) if self.media["fill"] == "scored" else count + 1
+    if not count or not self.is_stream and len(token_T) > window:
+      raise errors.UsageError(
+        f"items of this run have {window} tokens, the text has {count}"
+      )
+    if not orders.is_identity(self.net.ordering) and len(token_T) < window:
+      raise errors.UsageError(
+        f"in the order {self.config.ordering.name} a text needs the"
+        f" {window} tokens of a window, this one has {count}"
+      )
+    # Left to right, what pads a short text is seen by none of its tokens.
+    split = data.windows(
+      np.pad(token_T, (0, max(0, window - len(token_T)))),
+      window,
+      self.config.data.stride if self.is_stream else window,
+    )
+    rows_NL = self._rows(split)
+    _, weight_NL, _ = split.get(np.arange(split.size))
+    return rows_NL[weight_NL > 0][:count]
+
+  def _rows(self, split):
+    """Log-probability of each site of each item, float64 [N, L]."""
+    size = parallel.padded(min(self.config.evaluate.batch_size, split.size))
+    params = parallel.replicate(self.params)
+    rows = [
+      -np.asarray(self.score_fn(params, batch), np.float64)
+      for batch in data.eval_batches(split, size)
+    ]
+    return np.concatenate(rows)[: split.size]
+
+  def _values(self, x):
+    """int [N, L, C] of items; UsageError for what the model never saw."""
+    x = np.asarray(x)
+    spec = self.spec
+    shapes = (spec.shape, (*spec.shape, spec.channels), (spec.length,))
+    shapes = (*shapes, (spec.length, spec.channels))
+    if x.shape[1:] not in shapes:
+      raise errors.UsageError(
+        f"items of this run have shape {spec.shape} and {spec.channels}"
+        f" channels; got an array {list(x.shape)}, the first axis of which"
+        " numbers the items"
+      )
+    V = spec.num_values
+    if V is not None and x.size and not (x.min() >= 0 and x.max() < V):
+      raise errors.UsageError(
+        f"values of this run are 0..{V - 1}; got {x.min()}..{x.max()}"
+      )
+    return x.reshape(len(x), spec.length, spec.channels)
 
 
-SILENT = View(*(lambda *_: None for _ in View._fields))
-
-
-def train(config, workdir, view=SILENT):
-  """Trains a run in a new directory.
-
-  Args:
-    config: locked ConfigDict.
-    workdir: directory; must not hold a run.
-    view: View.
-  Returns:
-    (Run, Dataset).
-  """
-  dataset = assemble.dataset(config)
-  net = assemble.network(config, dataset.spec)
-  tx = assemble.optimizer(config)
-  step_fn = assemble.train_step(config, net, tx)
-  workdir = pathlib.Path(workdir)
-  checkpoint.create(
-    workdir,
-    config=configs.plain(config),
-    spec=dataset.spec,
-    media=dataset.media,
-    run=_provenance(),
-  )
-  state = parallel.replicate(_init(config, net, tx))
-  view.started(_about(config, net, state.params, dataset))
-  batch_size = config.train.batch_size
-  batches = data.train_batches(dataset.splits["train"], batch_size, config.seed)
-  score = evaluate.make_score(net.model, net.head, net.ordering, config.seed)
-  checkpoints = checkpoint.Checkpoints(workdir)
-  meter = _Meter(workdir, config.train.log_every)
-
-  def on_step(step, metrics):
-    meter.add(step, metrics)
-    view.stepped(step, metrics)
-
-  def on_state(step, state):
-    checkpoints.save(state)
-    run = _run(workdir, config, dataset.spec, dataset.media, net, state)
-    _, report = _score(run, run.params, dataset, score)
-    writer.append(workdir, step, dict(kind="valid", **report))
-    view.scored(step, report)
-    meter.restart()
-
-  state = training.fit(
-    state,
-    step_fn,
-    lambda step: parallel.shard(batches(step)),
-    _keys(config)[1],
-    steps=config.train.steps,
-    every=config.train.eval_every,
-    on_step=on_step,
-    on_state=on_state,
-  )
-  checkpoints.close()
-  return _run(workdir, config, dataset.spec, dataset.media, net, state), dataset
-
-
-def load(workdir, sample=None):
-  """Opens the run of a directory at its last checkpoint; needs no data.
+def load(workdir, which="last", sample=None):
+  """Opens the run of a directory; needs no data.
 
   Args:
     workdir: directory of a run.
+    which: checkpoint: "last", "best" or a number of updates.
     sample: values that replace those of config.sample; None: keep.
   """
   values, spec, media = checkpoint.load(workdir)
@@ -128,17 +243,24 @@ def load(workdir, sample=None):
       configs.override(config, f"sample.{key}", value)
   net = assemble.network(config, spec)
   tx = assemble.optimizer(config)
-  like = jax.eval_shape(lambda: _init(config, net, tx))
+  like = jax.eval_shape(lambda: first_state(config, net, tx))
   checkpoints = checkpoint.Checkpoints(workdir)
-  state = jax.device_put(checkpoints.restore(like))
+  state = checkpoints.restore(like, checkpoints.find(which))
   checkpoints.close()
-  return _run(pathlib.Path(workdir), config, spec, media, net, state)
+  state = jax.device_put(state)
+  return opened(pathlib.Path(workdir), config, spec, media, net, state)
 
 
 def dataset_of(run, config):
-  """The run's data again; DataError where it is not what was trained on."""
+  """The data of `config`, for a run that reads its values the same way.
+
+  Returns:
+    (Dataset, whether it holds what the run was trained on; None: not known).
+  Raises:
+    DataError: other shapes, or other meanings of the values.
+  """
   dataset = assemble.dataset(config)
-  if dataset.spec != run.spec or dataset.media != run.media:
+  if dataset.spec != run.spec or not same_values(run, dataset):
     raise errors.DataError(
       "the data is not what this run was trained on: it gives"
       f" {dataset.spec.num_values} values in shape {dataset.spec.shape} from"
@@ -146,33 +268,38 @@ def dataset_of(run, config):
       f" shape {run.spec.shape} from {run.media.get('source')}, or another"
       " vocabulary; point --config.data.path at the same file"
     )
-  return dataset
+  kept = checkpoint.read_record(run.workdir, "run")["data"]
+  return dataset, data.fingerprints(dataset) == kept if kept else None
 
 
-def score(run, dataset):
+def score(run, dataset, same_data=None):
   """The report of a whole split beside its baselines.
 
   Writes it to reports/evaluation.json, and the nats and the weight of each
   item to reports/items.npz, for paired comparisons of runs.
 
+  Args:
+    run: Run.
+    dataset: Dataset.
+    same_data: of dataset_of, for the record.
   Returns:
-    dict(step, model=report, raw=report or None, baselines={name: figures},
-    and the source's entropy_rate in nats per site where it is known).
+    dict(step, same_data, model=report, raw=report or None,
+    baselines={name: figures}, and the source's entropy_rate in nats per site
+    where it is known).
   """
-  score_fn = evaluate.make_score(
-    run.net.model, run.net.head, run.net.ordering, run.config.seed
-  )
   averaged = run.params is not run.raw_params
   split = _split(run, dataset)
-  items, model = _score(run, run.params, dataset, score_fn)
+  items, model = score_split(run, run.params, dataset)
   raw = None
   if averaged:
-    _, raw = _score(run, run.raw_params, dataset, score_fn)
+    _, raw = score_split(run, run.raw_params, dataset)
   bars = {}
   for fit in assemble.baselines(run.config, run.spec):
     for name, nats in fit(dataset.splits["train"])(split).items():
       bars[name] = evaluate.in_units(nats, model["sites"], split.units)
-  result = dict(step=run.step, model=model, raw=raw, baselines=bars)
+  result = dict(
+    step=run.step, same_data=same_data, model=model, raw=raw, baselines=bars
+  )
   if "entropy_rate" in run.media:
     result["entropy_rate"] = run.media["entropy_rate"]
   folder = run.workdir / "reports"
@@ -182,11 +309,11 @@ def score(run, dataset):
   return result
 
 
-def _score(run, params, dataset, score_fn):
-  """(Score, its report) of the split that the config names."""
+def score_split(run, params, dataset):
+  """(Score, its report) of the split that the config names, by `params`."""
   split = _split(run, dataset)
   total = evaluate.evaluate(
-    score_fn,
+    run.score_fn,
     parallel.replicate(params),
     split,
     run.config.evaluate.split,
@@ -206,96 +333,37 @@ def _split(run, dataset):
   return dataset.splits[name]
 
 
-def _run(workdir, config, spec, media, net, state):
-  averaged = state.ema_params is not None
-  params = state.ema_params if averaged else state.params
+def opened(workdir, config, spec, media, net, state):
+  """The Run of a state."""
+  params, raw_params = params_of(state)
   step = int(state.step)
-  return Run(workdir, config, spec, media, net, params, state.params, step)
+  return Run(workdir, config, spec, media, net, params, raw_params, step)
 
 
-def _keys(config):
+def params_of(state):
+  """(parameters to use, parameters of the last update)."""
+  averaged = state.ema_params is not None
+  return state.ema_params if averaged else state.params, state.params
+
+
+def same_values(run, dataset):
+  """Whether a value means to the run what it means in the data set."""
+  medias = [dict(m, source=None) for m in (run.media, dataset.media)]
+  specs = [s._replace(shape=()) for s in (run.spec, dataset.spec)]
+  return specs[0] == specs[1] and medias[0] == medias[1]
+
+
+def keys(config):
   """(key of the parameters, key of the run)."""
   return jax.random.split(jax.random.key(config.seed))
 
 
-def _init(config, net, tx):
+def first_state(config, net, tx):
+  """The TrainState before the first update."""
+
   @jax.jit
   def init(key):
     params = net.model.init(key)
     return training.init_state(params, tx, config.train.ema_decay)
 
-  return init(_keys(config)[0])
-
-
-def _about(config, net, params, dataset):
-  """Figures about a run before its first step."""
-  batch, length = config.train.batch_size, dataset.spec.length
-  x_BLC = jax.ShapeDtypeStruct((batch, length, dataset.spec.channels), np.int32)
-  forward = jax.jit(net.model.apply).lower(params, x_BLC).cost_analysis()
-  return dict(
-    model=config.model.name,
-    ordering=config.ordering.name,
-    data=config.data.name,
-    params=sum(p.size for p in jax.tree.leaves(params)),
-    # Forward once and backward twice as much.
-    flops_per_step=3 * forward["flops"],
-    sites_per_step=batch * length,
-    steps=config.train.steps,
-    items=dataset.splits["train"].size,
-    devices=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-  )
-
-
-def _provenance():
-  """Versions, devices and revision, for run.json."""
-  return dict(
-    ar_jax=ar_jax.__version__,
-    revision=_revision(),
-    python=platform.python_version(),
-    jax=jax.__version__,
-    numpy=np.__version__,
-    devices=[d.device_kind for d in jax.devices()],
-    platform=jax.default_backend(),
-    started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-  )
-
-
-def _revision():
-  """The commit of the code, or None where there is no repository or git."""
-  folder = str(pathlib.Path(__file__).parent)
-  command = ["git", "-C", folder, "rev-parse", "HEAD"]
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-  except OSError:
-    return None
-  return done.stdout.strip() or None
-
-
-class _Meter:
-  """Training lines of metrics.jsonl: sums since the last line."""
-
-  def __init__(self, workdir, every):
-    self._workdir, self._every = workdir, every
-    self._nats = self._weight = 0.0
-    self.restart()
-
-  def restart(self):
-    """Leaves out of the speed what was no training."""
-    self._since, self._timed = time.perf_counter(), 0.0
-
-  def add(self, step, metrics):
-    self._nats += metrics["nats"]
-    self._weight += metrics["weight"]
-    self._timed += metrics["weight"]
-    if step % self._every:
-      return
-    seconds = time.perf_counter() - self._since
-    line = dict(
-      kind="train",
-      nats_per_site=self._nats / self._weight,
-      grad_norm=metrics["grad_norm"],
-      sites_per_second=self._timed / seconds,
-    )
-    writer.append(self._workdir, step, line)
-    self._nats = self._weight = 0.0
-    self.restart()
+  return init(keys(config)[0])

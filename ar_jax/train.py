@@ -92,10 +92,10 @@ def fit(
     batch_at: (step) -> batch, laid out for the devices.
     run_key: key of the run.
     steps: updates in all.
-    every: updates between calls of on_state.
+    every: tuple of periods in updates; on_state is called at each.
     on_step: (step, metrics as floats), called one step late so that the
       device never waits for the host.
-    on_state: (step, state), each `every` updates and after the last one.
+    on_state: (step, state), at multiples of `every` and after the last one.
   Returns:
     TrainState.
   Raises:
@@ -107,7 +107,7 @@ def fit(
     if pending is not None:
       _report(on_step, *pending)
     pending = step + 1, metrics
-    if (step + 1) % every == 0 or step + 1 == steps:
+    if step + 1 == steps or any((step + 1) % n == 0 for n in every):
       _report(on_step, *pending)
       pending = None
       on_state(step + 1, state)

@@ -117,6 +117,8 @@ class Split(NamedTuple):
   protocol: how the items were cut, as "w128/s64".
   stream: int[T], the tokens behind a split that is one stream, else None.
   raw: the bytes a compressor would be given, or None.
+  fingerprint: a hash of the content where reading it all would take long;
+    None: `data.fingerprints` reads it.
   """
 
   size: int
@@ -126,6 +128,7 @@ class Split(NamedTuple):
   protocol: str = "items"
   stream: np.ndarray | None = None
   raw: bytes | None = None
+  fingerprint: str | None = None
 
 
 class Dataset(NamedTuple):

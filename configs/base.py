@@ -110,6 +110,10 @@ def get_base():
       ema_decay=config_dict.placeholder(float),
       log_every=20,
       eval_every=250,
+      save_every=config_dict.placeholder(int),
+      keep=1,
+      keep_best=1,
+      trackers=(),
     ),
     evaluate=dict(
       split="valid",

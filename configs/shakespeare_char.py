@@ -52,10 +52,13 @@ def get_config(arg=None):
   config.data = dict(
     name="text_file",
     path="",
+    valid_path="",
+    test_path="",
     length=size["context"] + 1,
     stride=size["context"],
     level="char",
-    train=0.9,
+    tokenizer="",
+    split="0.9/0.1",
     protocol="nanogpt",
   )
   config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)

@@ -19,14 +19,17 @@ def get_config(arg=None):
   arg = base.parse(
     arg, tiny=False, ordering="raster", preset="modern", data="python_docs"
   )
-  sources = dict(python_docs=dict(), text_file=dict(path=""))
+  sources = dict(
+    python_docs=dict(), text_file=dict(path="", valid_path="", test_path="")
+  )
   config = base.get_base()
   config.data = dict(
     name=arg.data,
     length=64 if arg.tiny else 128,
     stride=32 if arg.tiny else 64,
     level="char",
-    train=0.9,
+    tokenizer="",
+    split="0.9/0.1",
     protocol="strided",
     **base.choose("data", arg.data, sources),
   )

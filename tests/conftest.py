@@ -1,15 +1,26 @@
 """What all tests share: the environment of JAX, and the table of proofs.
 
 Set before JAX starts, unless the environment says otherwise: the bars are
-those of a CPU, and bit for bit means one number of threads.
+those of a CPU, and bit for bit means one number of threads. Tests compile the
+same programs again and again; each process keeps them in a folder of its own.
 """
 
 import collections
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("NPROC", "1")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+_COMPILED = tempfile.mkdtemp(prefix="ar_jax_tests_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+
+def pytest_sessionfinish():
+  """Removes the compiled programs."""
+  shutil.rmtree(_COMPILED, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -16,11 +16,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 FOLDERS = ("ar_jax", "configs", "experiments", "tests")
 
 CORE = {
-  "__init__": (),
+  "__init__": ("run",),
   "types": (),
   "errors": (),
   "filters": (),
-  "writer": (),
+  "writer": ("errors",),
   "ordering": ("types",),
   "likelihood": ("types", "ordering"),
   "decode": ("types", "ordering"),
@@ -28,9 +28,11 @@ CORE = {
   "parallel": ("errors",),
   "optim": ("errors", "registry.nearest"),
   "data": ("types", "errors"),
-  "text": ("types", "errors", "data"),
+  "text": ("errors", "registry.nearest"),
+  "corpus": ("types", "errors", "data", "text", "registry.nearest"),
   "stream": ("types", "data"),
   "checkpoint": ("types", "errors"),
+  "record": ("errors", "checkpoint"),
   "config": ("errors", "registry"),
   "train": ("types", "errors", "likelihood", "data"),
   "evaluate": ("types", "errors", "likelihood", "data", "parallel"),
@@ -42,6 +44,7 @@ ROOMS = {
   **CORE,
   "assemble": _PARTS,
   "run": (*_PARTS, "assemble"),
+  "launch": (*_PARTS, "assemble", "run"),
   "nn": ("types", "ordering", "nn"),
   "models": ("types", "ordering", "nn", "decode", "errors"),
   "heads": ("types", "filters", "errors"),
@@ -54,9 +57,16 @@ ROOMS = {
     "decode",
     "nn.dropout.fold",
   ),
-  "datasets": ("types", "data", "text", "errors", "registry.nearest"),
+  "datasets": (
+    "types",
+    "data",
+    "text",
+    "corpus",
+    "errors",
+    "registry.nearest",
+  ),
   "baselines": ("types", "likelihood", "data", "errors"),
-  "commands": (*_PARTS, "assemble", "run", "commands"),
+  "commands": (*_PARTS, "assemble", "run", "launch", "commands"),
 }
 ROOMS["samplers"] = ROOMS["objectives"]
 PLUGINS = (
@@ -144,7 +154,7 @@ def _may(room, name, bound, tree):
   """Whether a room may import a name of ar_jax, or all that it uses of it."""
   inside = name.removeprefix("ar_jax").removeprefix(".")
   if inside in ("", "__version__"):
-    return room in ("run", "commands", "__main__", "checkpoint")
+    return room in ("record", "commands", "__main__")
   if any(_within(inside, allowed) for allowed in ROOMS[room]):
     return True
   used = {

@@ -123,7 +123,8 @@ TRAIN = ["train", "--config=configs/text_gpt.py:tiny", "--workdir=/nowhere/x"]
   ("argv", "code", "message"),
   [
     (["trian"], 2, "no command 'trian'; nearest: train"),
-    (["train"], 2, "required: --config, --workdir"),
+    (["train"], 2, "required: --workdir"),
+    (["train", "--workdir=/nowhere"], 2, "holds no run to go on with"),
     (["train", "--wrkdir=x", *TRAIN[1:]], 2, "nearest: --workdir"),
     ([*TRAIN, "--config.optimizer.lrr=1"], 2, "nearest: optimizer.lr"),
     ([*TRAIN, "--config.train.steps=many"], 2, "takes int, got 'many'"),
@@ -156,7 +157,13 @@ def test_mistakes_in_a_run_are_named(workdir, tmp_path, capsys):
     (["evaluate", flag, "--stride=65"], 2, "stride 65 must be in 1..64"),
     (["evaluate", flag, "--split=test"], 2, "there are: train, valid"),
     (["evaluate", flag, "--config.data.level=byte"], 3, "not what this run"),
-    ([*TRAIN[:2], flag], 2, "already holds a run"),
+    ([*TRAIN[:2], flag], 2, "of another config: train.steps is 4 there, 150"),
+    (
+      ["train", flag, "--config.optimizer.lr=1.0"],
+      2,
+      "optimizer.lr is 0.003 there, 1.0 here",
+    ),
+    (["sample", flag, "--checkpoint=3"], 2, "there are: last, best, 2, 4"),
   ]
   for argv, code, message in cases:
     assert program.main(argv) == code, argv
@@ -183,11 +190,12 @@ def test_help_is_fast_and_has_an_example(capsys):
   assert program.main([]) == 0
   out = capsys.readouterr().out
   for name in registry.names("commands"):
-    assert name in out
+    assert name.replace("_", "-") in out
     with pytest.raises(SystemExit) as stop:
       program.main([name, "--help"])
     assert stop.value.code == 0
-    assert f"  ar_jax {name}" in capsys.readouterr().out
+    example = capsys.readouterr().out.replace("-", "_")
+    assert f"  ar_jax {name}" in example
   code = "import sys; from ar_jax import __main__ as m; m.main([]);"
   code += "sys.exit('jax' in sys.modules)"
   env = dict(os.environ)

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from ar_jax import assemble, errors
+from ar_jax import assemble, errors, launch
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -38,12 +38,12 @@ def test_every_config_trains_scores_and_opens_again(file, tmp_path):
   config = _tiny(file, tmp_path)
   configs.override(config, "train.steps", 2)
   configs.override(config, "train.eval_every", 2)
-  trained, dataset = runs.train(config, tmp_path / "run")
+  trained, dataset = launch.train(config, tmp_path / "run")
   result = runs.score(trained, dataset)
   opened = runs.load(tmp_path / "run")
   assert opened.step == 2
   assert configs.plain(opened.config) == configs.plain(config)
-  again = runs.score(opened, runs.dataset_of(opened, opened.config))
+  again = runs.score(opened, *runs.dataset_of(opened, opened.config))
   assert again["model"] == result["model"]
 
 
@@ -161,7 +161,7 @@ def test_unknown_key_of_the_optimizer_is_named(tmp_path):
     config.optimizer.learning_rate = 0.1
   message = "optimizer takes no 'learning_rate'"
   with pytest.raises(errors.UsageError, match=message):
-    runs.train(config, tmp_path / "run")
+    launch.train(config, tmp_path / "run")
 
 
 def test_config_survives_json():
@@ -177,5 +177,5 @@ def test_config_survives_json():
 def test_batch_must_divide(tmp_path):
   config = _load(("train.batch_size", 15), ("train.accumulate", 2))
   with pytest.raises(errors.UsageError, match="15 must divide by 1 devices"):
-    runs.train(config, tmp_path / "run")
+    launch.train(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()

@@ -41,7 +41,7 @@ def trained(init, objective, batch_at, steps, lr=1e-2):
     batch_at,
     jax.random.key(1),
     steps=steps,
-    every=steps,
+    every=(steps,),
     on_step=lambda step, m: losses.append(m["nats"] / m["weight"]),
     on_state=lambda step, state: None,
   )

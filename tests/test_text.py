@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from ar_jax import errors, registry, text
+from ar_jax import corpus, errors, registry, text
 
 SAMPLE = "naïve – “café”\n  two words\ttab 🙂 end"
 
 
-def _dataset(raw=SAMPLE * 5, **changes):
-  arguments = dict(
-    level="char", length=8, stride=4, train=0.5, protocol="strided", name="t"
-  )
-  return text.dataset(raw, **dict(arguments, **changes))
+def _dataset(raw=SAMPLE * 5, level="char", split="0.5/0.5", **changes):
+  parts = corpus.cut(raw.encode(), split, level)
+  media = text.make_media(level, "t", [raw])
+  arguments = dict(length=8, stride=4, protocol="strided")
+  return corpus.dataset(parts, media, **dict(arguments, **changes))
 
 
 @pytest.mark.parametrize("level", ["char", "byte"])
@@ -40,7 +40,8 @@ def test_splits_are_by_position_and_lose_nothing(level):
   streams = [made.splits[name].stream for name in ("train", "valid")]
   joined = text.decode(made.media, np.concatenate(streams))
   assert joined == SAMPLE * 5
-  assert abs(len(streams[0]) - len(streams[1])) <= 1
+  # The same characters at every level, so that figures per byte compare.
+  assert made.splits["train"].raw.decode() == (SAMPLE * 5)[:90]
   raw = b"".join(s.raw for s in made.splits.values())
   assert raw == (SAMPLE * 5).encode()
 
@@ -59,42 +60,18 @@ def test_units_count_bytes_characters_and_words():
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    (dict(level="word"), "level 'word' is none of char, byte"),
+    (dict(level="word"), "level 'word' is none of char, byte, bpe"),
     (dict(protocol="hf"), "protocol 'hf' is none of strided, nanogpt"),
-    (dict(train=1.0), "train 1.0 is no fraction"),
+    (dict(split="0.9"), "split '0.9' is neither fractions"),
+    (dict(split="0.9/0.2"), "their sum <= 1"),
+    (dict(split="0.9/5M"), "split '0.9/5M' is neither fractions"),
+    (dict(split="90M/0"), "split '90M/0' is neither fractions"),
     (dict(stride=9), "stride 9 must be in 1..8"),
   ],
 )
 def test_wrong_arguments_are_named(changes, message):
   with pytest.raises(errors.UsageError, match=message):
     _dataset(**changes)
-
-
-def test_empty_text_is_named():
-  with pytest.raises(errors.DataError, match="t is empty"):
-    _dataset("")
-
-
-def _file(path):
-  return registry.build("datasets", dict(name="text_file", path=str(path)))
-
-
-def test_file_errors_say_what_and_where(tmp_path):
-  (tmp_path / "input.txt").write_bytes(b"fine so far\xff\xfe")
-  with pytest.raises(errors.DataError, match="0xff at offset 11"):
-    _file(tmp_path / "input.txt")
-  with pytest.raises(errors.DataError, match="nearest: input.txt"):
-    _file(tmp_path / "imput.txt")
-  with pytest.raises(errors.DataError, match="no file"):
-    _file(tmp_path / "no" / "such.txt")
-  with pytest.raises(errors.UsageError, match="--config.data.path=FILE"):
-    _file("")
-  (tmp_path / "empty.txt").write_bytes(b"")
-  with pytest.raises(errors.DataError, match="empty.txt is empty"):
-    _file(tmp_path / "empty.txt")
-  (tmp_path / "short.txt").write_text("short")
-  with pytest.raises(errors.DataError, match="shorter than a window of 256"):
-    _file(tmp_path / "short.txt")
 
 
 def test_python_docs_is_real_english():

@@ -88,7 +88,7 @@ def _fit(batch_at, states, *, steps=7, every=3):
     batch_at,
     jax.random.key(0),
     steps=steps,
-    every=every,
+    every=(every,),
     on_step=lambda s, m: seen.append((s, m)),
     on_state=lambda s, state: states.append((s, int(state.step))),
   )

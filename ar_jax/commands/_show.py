@@ -15,8 +15,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from ar_jax import evaluate
-from ar_jax import run as runs
+from ar_jax import evaluate, launch
 
 _OUT = Console(highlight=False, soft_wrap=True)
 if not _OUT.is_terminal:
@@ -57,7 +56,7 @@ class Progress:
         console=_OUT,
       )
       self._task = self._live.add_task("train", total=steps, figures="")
-    self.view = runs.View(self._started, self._stepped, self._scored)
+    self.view = launch.View(self._started, self._stepped, self._scored, warn)
 
   def __enter__(self):
     if self._live:
@@ -78,6 +77,9 @@ class Progress:
       f" {about['flops_per_step'] / 1e9:.2f} GFLOP a step (XLA's count of the"
       f" forward pass x 3), on {about['devices']}"
     )
+    if about["step"]:
+      rest = about["steps"] - about["step"]
+      say(f"goes on after step {about['step']:,}: {rest:,} to go")
     self._sites = about["sites_per_step"]
 
   def _stepped(self, step, metrics):
@@ -147,6 +149,8 @@ def scores(result):
     f" {model['items']:,} items, each scored once; {model['estimator']};"
     f" s.e. {model['standard_error']:.4f} nats over items as if independent"
   )
+  if result["same_data"] is False:
+    say("the data is not what this run was trained on")
   if "excess_nats_per_site" in model:
     excess = model["excess_nats_per_site"]
     say(

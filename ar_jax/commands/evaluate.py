@@ -3,6 +3,7 @@
   ar_jax evaluate --workdir=runs/a
   ar_jax evaluate --workdir=runs/a --stride=8
   ar_jax evaluate --workdir=runs/a --protocol=nanogpt
+  ar_jax evaluate --workdir=runs/a --checkpoint=best
   ar_jax evaluate --workdir=runs/a --config.data.path=moved/input.txt
 
 Every site is scored exactly once. The figures go to
@@ -13,6 +14,9 @@ reports/evaluation.json, the bars into reports/curves.png.
 def add_arguments(parser):
   """Flags of the command."""
   parser.add_argument("--workdir", required=True, metavar="DIR", help="a run")
+  parser.add_argument(
+    "--checkpoint", default="last", help="last, best or a number of updates"
+  )
   parser.add_argument("--split", help="default: config.evaluate.split")
   parser.add_argument(
     "--stride",
@@ -29,12 +33,14 @@ def add_arguments(parser):
 
 def run(args):
   """Scores and prints."""
+  import dataclasses
+
   from ar_jax import config as configs
   from ar_jax import report
   from ar_jax import run as runs
   from ar_jax.commands import _show
 
-  trained = runs.load(args.workdir)
+  trained = runs.load(args.workdir, args.checkpoint)
   flags = {
     "evaluate.split": args.split,
     "data.stride": args.stride,
@@ -46,7 +52,7 @@ def run(args):
       configs.override(config, key, value)
   for key, value in args.overrides:
     configs.override(config, key, value)
-  trained = trained._replace(config=config)
-  result = runs.score(trained, runs.dataset_of(trained, config))
+  trained = dataclasses.replace(trained, config=config)
+  result = runs.score(trained, *runs.dataset_of(trained, config))
   _show.scores(result)
   report.curves(trained.workdir)

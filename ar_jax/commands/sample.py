@@ -15,11 +15,16 @@ def add_arguments(parser):
   """Flags of the command."""
   parser.add_argument("--workdir", required=True, metavar="DIR", help="a run")
   parser.add_argument(
+    "--checkpoint", default="last", help="last, best or a number of updates"
+  )
+  parser.add_argument(
     "--prompt", action="append", help="text to continue (default: none)"
   )
   parser.add_argument("--num", type=int, default=1, help="samples a prompt")
   parser.add_argument(
-    "--length", type=int, default=200, help="tokens after the prompt"
+    "--length",
+    type=int,
+    help="tokens after the prompt (default: 200 of a text, all of an item)",
   )
   parser.add_argument(
     "--greedy", action="store_true", help="the most likely value at each step"
@@ -35,13 +40,11 @@ def run(args):
   """Samples and prints, with both log-probabilities."""
   import jax
 
-  from ar_jax import errors, stream, text
+  from ar_jax import errors
   from ar_jax import ordering as orders
   from ar_jax import run as runs
   from ar_jax.commands import _show
 
-  if args.num < 1 or args.length < 1:
-    raise errors.UsageError("--num and --length must be at least 1")
   if args.greedy and args.temperature is not None:
     raise errors.UsageError("give --greedy or --temperature, not both")
   filters = dict(
@@ -50,42 +53,22 @@ def run(args):
     top_p=args.top_p,
     min_p=args.min_p,
   )
-  trained = runs.load(args.workdir, sample=filters)
-  encoded = [text.encode(trained.media, p) for p in args.prompt or [""]]
-  prompts = [p for p in encoded for _ in range(args.num)]
-  wanted = [len(p) + args.length for p in prompts]
-  total, window = max(wanted), trained.spec.length
-  identity = orders.is_identity(trained.net.ordering)
-  if not identity:
-    total = max(total, window)
-    if args.prompt:
-      _show.warn(
-        f"the order is {trained.config.ordering.name}: tokens that come"
-        " before the prompt in it cannot depend on the prompt"
-      )
-  stride = window
-  if "stride" in trained.config.data:
-    stride = trained.config.data.stride
-  elif total > window:
-    raise errors.UsageError(
-      f"items of this run have {window} sites; prompt and --length make {total}"
+  trained = runs.load(args.workdir, args.checkpoint, filters)
+  if args.prompt and not orders.is_identity(trained.net.ordering):
+    _show.warn(
+      f"the order is {trained.config.ordering.name}: tokens that come"
+      " before the prompt in it cannot depend on the prompt"
     )
-  sample = stream.sample(
-    trained.net.sampler,
-    trained.net.ordering,
-    trained.params,
-    jax.random.key(args.seed),
-    prompts,
-    total,
-    length=window,
-    stride=stride,
+  drawn = trained.sample(
+    jax.random.key(args.seed), args.num, args.prompt or "", args.length
   )
-  for row, (prompt, end) in enumerate(zip(prompts, wanted, strict=True)):
-    drawn = slice(len(prompt), end)
+  tokens_B = drawn.drawn_BT.sum(axis=1)
+  for row, tokens in enumerate(tokens_B):
+    asked_T = drawn.drawn_BT[row]
     _show.sample(
       row,
-      text.decode(trained.media, sample.x_BLC[row, :end, 0]),
-      sample.log_prob_model_BL[row, drawn].sum(),
-      sample.log_prob_sampler_BL[row, drawn].sum(),
-      end - len(prompt),
+      drawn.texts[row] if drawn.texts else str(drawn.x_BTC[row, :, 0]),
+      drawn.log_prob_model_BT[row, asked_T].sum(),
+      drawn.log_prob_sampler_BT[row, asked_T].sum(),
+      tokens,
     )

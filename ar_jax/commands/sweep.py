@@ -3,7 +3,7 @@
   ar_jax sweep experiments/text_order.py --workdir=runs/orders
 
 A study is a file with `sweep() -> list of cells` and `report(rows, folder)`.
-A cell that is finished is not run again; one that was cut off is.
+A cell that is finished is not run again; one that was cut off goes on.
 """
 
 
@@ -19,12 +19,11 @@ def run(args):
   """Trains and scores the cells that are not finished, then reports."""
   import json
   import pathlib
-  import shutil
 
   import numpy as np
 
   from ar_jax import config as configs
-  from ar_jax import errors, report
+  from ar_jax import errors, launch, report
   from ar_jax import run as runs
   from ar_jax.commands import _show
 
@@ -40,10 +39,9 @@ def run(args):
     result = workdir / "reports" / "evaluation.json"
     _show.say(f"cell {number + 1}/{len(cells)}: {_name(cell)}")
     if not result.exists():
-      shutil.rmtree(workdir, ignore_errors=True)
       with _show.Progress(config.train.steps) as progress:
-        trained, dataset = runs.train(config, workdir, progress.view)
-      runs.score(trained, dataset)
+        trained, dataset = launch.train(config, workdir, progress.view)
+      runs.score(trained, dataset, same_data=True)
       report.curves(workdir)
     elif runs.load(workdir).config != config:
       raise errors.UsageError(

@@ -3,35 +3,63 @@
   ar_jax train --config=configs/text_gpt.py --workdir=runs/a
   ar_jax train --config=configs/text_gpt.py:ordering=reverse,tiny \\
       --workdir=runs/b --config.optimizer.lr=3e-4
+  ar_jax train --workdir=runs/a
+  ar_jax train --config=configs/text_gpt.py --workdir=runs/c \\
+      --init_from=runs/a
 
 What stands after the colon chooses plugins and sizes (the config's header
 lists the words); --config.SECTION.KEY=VALUE sets one value. The directory
 then holds config.json, spec.json, run.json, metrics.jsonl, checkpoints/ and
-reports/ with curves.png and evaluation.json.
+reports/ with curves.png and evaluation.json. A directory that holds a run
+goes on where its last checkpoint stands, and ends as if never stopped; then
+--config may be left out.
 """
 
 
 def add_arguments(parser):
   """Flags of the command."""
   parser.add_argument(
-    "--config", required=True, metavar="FILE.py[:ARGS]", help="what to run"
+    "--config", metavar="FILE.py[:ARGS]", help="what to run, if it is new"
   )
   parser.add_argument(
-    "--workdir", required=True, metavar="DIR", help="a new directory"
+    "--workdir", required=True, metavar="DIR", help="new, or one to go on with"
+  )
+  parser.add_argument(
+    "--init_from", metavar="RUN", help="start from this run's parameters"
+  )
+  parser.add_argument(
+    "--allow_data_change",
+    action="store_true",
+    help="go on although the data is not what the run began with",
   )
 
 
 def run(args):
   """Trains, scores the whole validation split, draws the curves."""
+  from ar_jax import checkpoint, errors, launch, report
   from ar_jax import config as configs
-  from ar_jax import report
   from ar_jax import run as runs
   from ar_jax.commands import _show
 
-  config = configs.load(args.config, args.overrides)
+  if args.config is not None:
+    config = configs.load(args.config, args.overrides)
+  elif checkpoint.exists(args.workdir):
+    config = configs.restore(checkpoint.read_record(args.workdir, "config"))
+    for key, value in args.overrides:
+      configs.override(config, key, value)
+  else:
+    raise errors.UsageError(
+      f"{args.workdir} holds no run to go on with; give --config=FILE.py"
+    )
   with _show.Progress(config.train.steps) as progress:
-    trained, dataset = runs.train(config, args.workdir, progress.view)
-  result = runs.score(trained, dataset)
+    trained, dataset = launch.train(
+      config,
+      args.workdir,
+      progress.view,
+      init_from=args.init_from,
+      allow_data_change=args.allow_data_change,
+    )
+  result = runs.score(trained, dataset, same_data=True)
   _show.scores(result)
   report.curves(trained.workdir)
   _show.say(f"run in {args.workdir}; curves in {args.workdir}/reports")

@@ -4,22 +4,29 @@
 default of the demo, because nothing has to be downloaded.
 """
 
-from ar_jax import text
+from ar_jax import corpus, text
 
 TINY = [dict(length=16, stride=8)]
 
 
-def make(*, length=128, stride=64, level="char", train=0.9, protocol="strided"):
-  """The topics in alphabetical order, joined by a newline; see text.py."""
+def make(
+  *,
+  length=128,
+  stride=64,
+  level="char",
+  tokenizer="",
+  split="0.9/0.1",
+  protocol="strided",
+):
+  """The topics in alphabetical order, joined by a newline.
+
+  The arguments are those of the text_file data set.
+  """
   from pydoc_data import topics
 
-  joined = "\n".join(topics.topics[k] for k in sorted(topics.topics))
-  return text.dataset(
-    joined,
-    level=level,
-    length=length,
-    stride=stride,
-    train=train,
-    protocol=protocol,
-    name="pydoc_data.topics",
+  raw = "\n".join(topics.topics[k] for k in sorted(topics.topics)).encode()
+  parts = corpus.cut(raw, split, level)
+  media = text.make_media(level, "pydoc_data.topics", [raw.decode()], tokenizer)
+  return corpus.dataset(
+    parts, media, length=length, stride=stride, protocol=protocol
   )

@@ -1,47 +1,50 @@
-"""One UTF-8 text file, as characters or bytes."""
+"""UTF-8 text files, as characters, bytes or the tokens of a tokenizer."""
 
-import pathlib
-
-from ar_jax import errors, registry, text
+from ar_jax import corpus, text
 
 TINY = [dict(path=__file__, length=16, stride=8)]
 
 
 def make(
-  *, path, length=256, stride=128, level="char", train=0.9, protocol="strided"
+  *,
+  path,
+  length=256,
+  stride=128,
+  level="char",
+  tokenizer="",
+  split="0.9/0.1",
+  valid_path="",
+  test_path="",
+  protocol="strided",
 ):
-  """The text of the file at `path`; see text.py for the other arguments.
+  """The text of one or more files, cut by position, or by file.
 
+  The same bytes are the validation split at every level, so figures per byte
+  compare tokenizers.
+
+  Args:
+    path: "a.txt,more/*.txt": files and globs, read one after the other as
+      `cat` does.
+    length, stride, protocol: of the windows; see corpus.dataset.
+    level: "char", "byte" or "bpe".
+    tokenizer: path of a tokenizer.json, for "bpe".
+    split: "0.9/0.1" or "90M/5M/5M"; see corpus.cut. Unread with valid_path.
+    valid_path, test_path: files and globs of these splits; path then trains.
   Raises:
-    DataError: no such file, one that is not UTF-8, or one too short.
+    DataError: no such file, an empty one, one that is not UTF-8, or a split
+      shorter than a window.
   """
-  return text.dataset(
-    _read(path),
-    level=level,
-    length=length,
-    stride=stride,
-    train=train,
-    protocol=protocol,
-    name=pathlib.Path(path).name,
+  raw = corpus.read(path)
+  if valid_path:
+    parts = dict(train=raw)
+    parts["valid"] = corpus.read(valid_path, "config.data.valid_path")
+  else:
+    parts = corpus.cut(raw, split, level)
+  if test_path:
+    parts["test"] = corpus.read(test_path, "config.data.test_path")
+  source = corpus.expand(path)[0].name
+  texts = (part.decode() for part in parts.values()) if level == "char" else ()
+  media = text.make_media(level, source, texts, tokenizer)
+  return corpus.dataset(
+    parts, media, length=length, stride=stride, protocol=protocol
   )
-
-
-def _read(path):
-  if not path:
-    raise errors.UsageError("give the text file as --config.data.path=FILE")
-  file = pathlib.Path(path).expanduser()
-  if not file.is_file():
-    folder = file.parent
-    siblings = [f.name for f in folder.iterdir()] if folder.is_dir() else []
-    raise errors.DataError(
-      f"config.data.path: no file {file.absolute()}"
-      f"{registry.nearest(file.name, siblings)}"
-    )
-  raw = file.read_bytes()
-  try:
-    return raw.decode()
-  except UnicodeDecodeError as e:
-    raise errors.DataError(
-      f"{file} is not UTF-8: byte 0x{raw[e.start]:02x} at offset {e.start};"
-      " convert the file, as iconv does"
-    ) from e

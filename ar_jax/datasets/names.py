@@ -1,0 +1,98 @@
+"""Short texts, one a line, such as names: items that an end symbol fills.
+
+The line end is the end symbol: it follows an item and fills the rest of its
+sites, so the bytes of the figures are those of the file.
+"""
+
+import math
+
+import numpy as np
+
+from ar_jax import corpus, errors, text
+from ar_jax.types import Dataset, DataSpec, Split
+
+TINY = [dict(path=__file__, length=96, unique=True)]
+
+
+def make(
+  *,
+  path,
+  length=16,
+  level="char",
+  split="0.8/0.1/0.1",
+  seed=0,
+  fill="unscored",
+  unique=False,
+):
+  """The lines of UTF-8 files, shuffled by a seed and then split.
+
+  Left to right, what follows the first end symbol is certain and weighs 0
+  ("unscored"). In every other order the fill is seen before what it follows
+  and gives the length away: all sites must weigh 1 ("scored"), which is the
+  log-likelihood of item and length in another sense. The two figures are not
+  compared; the protocol says which one it is.
+
+  Args:
+    path: files and globs, as in text_file. Empty lines are left out.
+    length: sites; the longest item takes one less.
+    level: "char" or "byte".
+    split: fractions of the items, train/valid or train/valid/test.
+    seed: of the shuffle before the split.
+    fill: "unscored" or "scored".
+    unique: whether a line that comes again is left out, so that no item of
+      one split is in another.
+  Raises:
+    DataError: a line that is too long, as well as what text_file raises.
+  """
+  if level not in ("char", "byte"):
+    raise errors.UsageError(f"names takes level char or byte, got {level!r}")
+  if fill not in ("unscored", "scored"):
+    raise errors.UsageError(
+      f"config.data.fill {fill!r} is neither unscored nor scored"
+    )
+  lines = [n for n in corpus.read(path).decode().split("\n") if n]
+  lines = list(dict.fromkeys(lines)) if unique else lines
+  source = corpus.expand(path)[0].name
+  media = text.make_media(level, source, [*lines, "\n"])
+  media = dict(media, end=int(text.encode(media, "\n")[0]), fill=fill)
+  rows = [text.encode(media, line) for line in lines]
+  longest = max(range(len(rows)), key=lambda i: len(rows[i]))
+  if len(rows[longest]) >= length:
+    raise errors.DataError(
+      f"{source}: the item {lines[longest]!r} of {len(rows[longest])} tokens"
+      f" does not fit config.data.length {length} with its end symbol; set"
+      f" {len(rows[longest]) + 1} or more"
+    )
+  x_NL = np.full((len(rows), length), media["end"], np.int32)
+  for row_L, row in zip(x_NL, rows, strict=True):
+    row_L[: len(row)] = row
+  order_N = np.random.default_rng(seed).permutation(len(rows))
+  unit, ends = corpus.marks(split, math.inf, lambda: len(rows))
+  if unit != "char":
+    raise errors.UsageError(
+      f"config.data.split {split!r}: items are split by fractions, as 0.9/0.1"
+    )
+  parts = zip(corpus.NAMES, [0, *ends], ends, strict=False)
+  splits = {n: _split(x_NL[order_N[a:b]], media) for n, a, b in parts}
+  spec = DataSpec((length,), 1, text.num_values(media))
+  return Dataset(spec, splits, media)
+
+
+def _split(x_NL, media):
+  end_N = text.lengths(media, x_NL)
+  weight_NL = np.ones(x_NL.shape, np.float32)
+  if media["fill"] == "unscored":
+    weight_NL[np.arange(x_NL.shape[1]) >= end_N[:, None]] = 0
+  rows = zip(x_NL, end_N, strict=True)
+  raw = b"".join(text.to_bytes(media, row[:end]) for row, end in rows)
+
+  def get(index_B):
+    return x_NL[index_B][..., None], weight_NL[index_B], {}
+
+  scored = (
+    "up to the end symbol"
+    if media["fill"] == "unscored"
+    else ("with the fill after the end symbol")
+  )
+  units = text.units_of(raw)
+  return Split(len(x_NL), get, units=units, protocol=f"items {scored}", raw=raw)

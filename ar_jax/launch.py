@@ -1,0 +1,230 @@
+"""A run in its directory: started, gone on with, or made of parameters."""
+
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ar_jax import (
+  assemble,
+  checkpoint,
+  data,
+  errors,
+  parallel,
+  record,
+  writer,
+)
+from ar_jax import config as configs
+from ar_jax import run as runs
+from ar_jax import train as training
+
+
+class View(NamedTuple):
+  """What a run tells while it goes on; every field is called with values.
+
+  started: (dict of figures about the run).
+  stepped: (step, metrics of the step).
+  scored: (step, report of the whole validation split).
+  warned: (a line).
+  """
+
+  started: Any
+  stepped: Any
+  scored: Any
+  warned: Any
+
+
+SILENT = View(*(lambda *_: None for _ in View._fields))
+
+
+def train(
+  config, workdir, view=SILENT, *, init_from=None, allow_data_change=False
+):
+  """Trains a run in a new directory, or goes on with the one that it holds.
+
+  Stopped at any time and called again, it ends with the same bits as a run
+  in one piece, on the same versions, devices and number of threads.
+
+  Args:
+    config: locked ConfigDict.
+    workdir: directory.
+    view: View.
+    init_from: directory of a run whose parameters are the first ones.
+    allow_data_change: whether a run may go on with other data.
+  Returns:
+    (Run, Dataset).
+  Raises:
+    UsageError: the directory holds a run of another config.
+    DataError: the data is not what the run began with.
+  """
+  workdir = pathlib.Path(workdir)
+  if checkpoint.exists(workdir):
+    _check_config(config, workdir)
+  writer.check(config.train.trackers)
+  dataset = assemble.dataset(config)
+  net = assemble.network(config, dataset.spec)
+  tx = assemble.optimizer(config)
+  step_fn = assemble.train_step(config, net, tx)
+  checkpoints = checkpoint.Checkpoints(
+    workdir, config.train.keep, config.train.keep_best
+  )
+  first_state = functools.partial(runs.first_state, config, net, tx)
+  if checkpoint.exists(workdir):
+    state, progress = _go_on(
+      workdir, checkpoints, first_state, dataset, view, allow_data_change
+    )
+  else:
+    state, progress = first_state(), None
+    if init_from is not None:
+      state = _from_run(state, runs.load(init_from), dataset, config, tx)
+    record_of_run = record.first(data.fingerprints(dataset), init_from)
+    _create(workdir, config, dataset.spec, dataset.media, record_of_run)
+    if init_from is not None:  # which may be gone when this run goes on
+      checkpoints.save(state)
+  state = parallel.replicate(jax.device_put(state))
+  view.started(_about(config, net, state, dataset))
+  log = writer.Writer(
+    workdir,
+    config.train.trackers,
+    step=int(state.step),
+    identity=checkpoint.read_record(workdir, "run")["id"],
+    config=configs.plain(config),
+    warn=view.warned,
+  )
+  meter = record.Meter(log.append, config.train.log_every, progress)
+  batch_size = config.train.batch_size
+  batches = data.train_batches(dataset.splits["train"], batch_size, config.seed)
+  opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
+  periods = config.train.eval_every, config.train.save_every
+
+  def on_step(step, metrics):
+    meter.add(step, metrics)
+    view.stepped(step, metrics)
+
+  def on_state(step, state):
+    nats = None
+    if step % periods[0] == 0 or step == config.train.steps:
+      params, _ = runs.params_of(state)
+      _, report = runs.score_split(opened, params, dataset)
+      nats = report["nats_per_site"]
+      log.append(step, dict(kind="valid", **report))
+      view.scored(step, report)
+    checkpoints.save(state, meter.progress(), nats)
+    meter.restart()
+
+  try:
+    state = training.fit(
+      state,
+      step_fn,
+      lambda step: parallel.shard(batches(step)),
+      runs.keys(config)[1],
+      steps=config.train.steps,
+      every=tuple(filter(None, periods)),
+      on_step=on_step,
+      on_state=on_state,
+    )
+  finally:
+    log.close()
+    checkpoints.close()
+  run = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
+  return run, dataset
+
+
+def write(workdir, config, spec, media, params):
+  """Makes a run at step 0 of parameters that come from elsewhere.
+
+  Args:
+    workdir: directory; must not hold a run.
+    config: locked ConfigDict, whose network `params` fit.
+    spec: DataSpec.
+    media: JSON data of a Dataset.
+    params: pytree.
+  Returns:
+    run.Run.
+  Raises:
+    DataError: the parameters do not fit; says which.
+  """
+  net = assemble.network(config, spec)
+  tx = assemble.optimizer(config)
+  like = jax.eval_shape(lambda: runs.first_state(config, net, tx))
+  wrong = checkpoint.difference(params, like.params)
+  if wrong is not None:
+    raise errors.DataError(f"the parameters do not fit the config: {wrong}")
+  state = training.init_state(params, tx, config.train.ema_decay)
+  _create(workdir, config, spec, media, record.first({}))
+  checkpoints = checkpoint.Checkpoints(workdir)
+  checkpoints.save(state)
+  checkpoints.close()
+  return runs.opened(pathlib.Path(workdir), config, spec, media, net, state)
+
+
+def _create(workdir, config, spec, media, run):
+  checkpoint.create(
+    workdir, config=configs.plain(config), spec=spec, media=media, run=run
+  )
+
+
+def _go_on(workdir, checkpoints, first_state, dataset, view, allow_data_change):
+  """(state, progress) of the last checkpoint, or of the start without one."""
+  state, progress = None, None
+  if checkpoints.steps():
+    progress = checkpoints.progress()
+    state = checkpoints.restore(jax.eval_shape(first_state))
+  done = 0 if state is None else int(state.step)
+  prints = data.fingerprints(dataset)
+  for warning in record.resume(workdir, done, prints, allow_data_change):
+    view.warned(warning)
+  return first_state() if state is None else state, progress
+
+
+def _check_config(config, workdir):
+  """UsageError that names the first key in which the run's config differs."""
+  kept, given = (
+    configs.flat(values)
+    for values in (checkpoint.load(workdir)[0], configs.plain(config))
+  )
+  for key in {**kept, **given}:
+    there, here = (
+      repr(values[key]) if key in values else "absent"
+      for values in (kept, given)
+    )
+    if here != there:
+      raise errors.UsageError(
+        f"{workdir} holds a run of another config: {key} is {there} there,"
+        f" {here} here; choose another --workdir, or go on with that run:"
+        f" ar_jax train --workdir={workdir}"
+      )
+
+
+def _from_run(state, source, dataset, config, tx):
+  """The first state of a run that starts from another one's parameters."""
+  wrong = checkpoint.difference(source.params, state.params)
+  if wrong is None and not runs.same_values(source, dataset):
+    wrong = "it reads other values, or the same ones in another sense"
+  if wrong is not None:
+    raise errors.DataError(
+      f"--init_from: {source.workdir} does not fit this run: {wrong}"
+    )
+  return training.init_state(source.params, tx, config.train.ema_decay)
+
+
+def _about(config, net, state, dataset):
+  """Figures about a run before its first step."""
+  batch, length = config.train.batch_size, dataset.spec.length
+  x_BLC = jax.ShapeDtypeStruct((batch, length, dataset.spec.channels), np.int32)
+  lowered = jax.jit(net.model.apply).lower(state.params, x_BLC)
+  return dict(
+    model=config.model.name,
+    ordering=config.ordering.name,
+    data=config.data.name,
+    params=sum(p.size for p in jax.tree.leaves(state.params)),
+    # Forward once and backward twice as much.
+    flops_per_step=3 * lowered.cost_analysis()["flops"],
+    sites_per_step=batch * length,
+    step=int(state.step),
+    steps=config.train.steps,
+    items=dataset.splits["train"].size,
+    devices=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+  )

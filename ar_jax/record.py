@@ -1,0 +1,127 @@
+"""What is written down about a run: versions, its starts, its figures."""
+
+import os
+import pathlib
+import platform
+import subprocess
+import time
+import uuid
+
+import jax
+import numpy as np
+
+import ar_jax
+from ar_jax import checkpoint, errors
+
+
+def provenance():
+  """Versions, devices and revision, for run.json."""
+  return dict(
+    ar_jax=ar_jax.__version__,
+    revision=_revision(),
+    python=platform.python_version(),
+    jax=jax.__version__,
+    numpy=np.__version__,
+    devices=[d.device_kind for d in jax.devices()],
+    platform=jax.default_backend(),
+    # XLA's sums on CPU depend on the number of threads, in the last bit.
+    threads=os.environ.get("NPROC", str(os.cpu_count())),
+    time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+  )
+
+
+def first(data, init_from=None):
+  """The run.json of a new run.
+
+  Args:
+    data: of data.fingerprints.
+    init_from: directory of the run that the first parameters come from.
+  """
+  origin = None if init_from is None else str(init_from)
+  more = dict(id=uuid.uuid4().hex[:12], init_from=origin, data=data, resumed=[])
+  return dict(provenance(), **more)
+
+
+def resume(workdir, step, data, allow_data_change):
+  """Notes in run.json that a run goes on from `step`.
+
+  Args:
+    workdir: of the run.
+    step: updates done.
+    data: of data.fingerprints.
+    allow_data_change: whether other data than before is accepted.
+  Returns:
+    Warnings: what is not as it was, so that the bits may differ.
+  Raises:
+    DataError: the data has changed.
+  """
+  record = checkpoint.read_record(workdir, "run")
+  warnings = []
+  before = record["data"] or data  # a run that was imported knows none
+  for name in {**before, **data}:
+    if before.get(name) == data.get(name):
+      continue
+    if not allow_data_change:
+      raise errors.DataError(
+        f"{workdir}: the data is not what this run began with: its {name} split"
+        " differs; bring the data back, or go on with --allow_data_change"
+      )
+    warnings.append(f"the {name} split is not the one this run began with")
+  now = provenance()
+  last = (record["resumed"] or [record])[-1]
+  for key in ("jax", "platform", "devices", "threads", "revision"):
+    if last[key] != now[key]:
+      warnings.append(
+        f"this run went on under {key} {last[key]} and now has {now[key]}:"
+        " its bits may differ from those of a run in one piece"
+      )
+  record["resumed"].append(dict(now, step=step))
+  checkpoint.write_record(workdir, "run", dict(record, data=data))
+  return warnings
+
+
+def _revision():
+  """The commit of the code, or None where there is no repository or git."""
+  folder = str(pathlib.Path(__file__).parent)
+  command = ["git", "-C", folder, "rev-parse", "HEAD"]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+  except OSError:
+    return None
+  return done.stdout.strip() or None
+
+
+class Meter:
+  """Training lines of metrics.jsonl: sums since the last line."""
+
+  def __init__(self, append, every, progress=None):
+    self._append, self._every = append, every
+    kept = dict(nats=0.0, weight=0.0) | (progress or {})
+    self._nats, self._weight = kept["nats"], kept["weight"]
+    self.restart()
+
+  def restart(self):
+    """Leaves out of the speed what was no training."""
+    self._since, self._timed = time.perf_counter(), 0.0
+
+  def progress(self):
+    """What a resumed run goes on from, for its first line to be the same."""
+    return dict(nats=self._nats, weight=self._weight)
+
+  def add(self, step, metrics):
+    """Counts a step; each `every` steps a line is written."""
+    self._nats += metrics["nats"]
+    self._weight += metrics["weight"]
+    self._timed += metrics["weight"]
+    if step % self._every:
+      return
+    seconds = time.perf_counter() - self._since
+    line = dict(
+      kind="train",
+      nats_per_site=self._nats / self._weight,
+      grad_norm=metrics["grad_norm"],
+      sites_per_second=self._timed / seconds,
+    )
+    self._append(step, line)
+    self._nats = self._weight = 0.0
+    self.restart()

@@ -1,0 +1,266 @@
+"""A run that was stopped ends as one that was not, bit for bit."""
+
+import hashlib
+import json
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import ar_jax
+from ar_jax import assemble, checkpoint, data, errors, launch, writer
+from ar_jax import config as configs
+from ar_jax import run as runs
+
+ROOT = pathlib.Path(__file__).parent.parent
+STEPS = 12
+# Dropout, an average, accumulation, warm-up and decay, epochs that end inside
+# the run and not with a batch, and periods that do not divide each other.
+OVERRIDES = {
+  "data.length": 8,
+  "data.train_size": 20,
+  "data.valid_size": 6,
+  "model.depth": 1,
+  "model.width": 16,
+  "model.heads": 2,
+  "model.dropout": 0.1,
+  "optimizer.name": "adamw",
+  "optimizer.schedule": "cosine",
+  "optimizer.warmup": 3,
+  "train.batch_size": 6,
+  "train.accumulate": 3,
+  "train.ema_decay": 0.9,
+  "train.steps": STEPS,
+  "train.eval_every": 5,
+  "train.save_every": 1,
+  "train.keep": STEPS,
+  "train.log_every": 4,
+  "evaluate.batch_size": 6,
+  "evaluate.baselines": (),
+}
+TIMES = ("time", "sites_per_second")
+
+
+@pytest.fixture(autouse=True)
+def _at_root(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+def _config(**changes):
+  return configs.load(
+    "configs/markov_gpt.py:tiny", (OVERRIDES | changes).items()
+  )
+
+
+class _Stop(Exception):
+  pass
+
+
+def _train(folder, batches, *, stop=None, config=None, **options):
+  """Trains; `batches` collects {step: hash}; stops by raising at a step."""
+
+  def watched(split, batch_size, seed):
+    batch_at = original(split, batch_size, seed)
+
+    def get(step):
+      batch = batch_at(step)
+      leaves = jax.tree.leaves(batch)
+      found = hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in leaves))
+      batches[step] = found.hexdigest()
+      return batch
+
+    return get
+
+  def stepped(step, metrics):
+    if step == stop:
+      raise _Stop
+
+  original = data.train_batches
+  data.train_batches = watched
+  try:
+    view = launch.SILENT._replace(stepped=stepped)
+    return launch.train(config or _config(), folder, view, **options)[0]
+  except _Stop:
+    return None
+  finally:
+    data.train_batches = original
+
+
+def _states(folder):
+  """{step: hash of every leaf} of all the states that a run keeps."""
+  config, spec, _ = checkpoint.load(folder)
+  config = configs.restore(config)
+  net = assemble.network(config, spec)
+  tx = assemble.optimizer(config)
+  like = jax.eval_shape(lambda: runs.first_state(config, net, tx))
+  kept = checkpoint.Checkpoints(folder)
+  result = {}
+  for step in kept.steps():
+    found = hashlib.sha256()
+    state = kept.restore(like, step)
+    assert int(state.step) == step
+    for leaf in jax.tree.leaves(state):
+      found.update(np.asarray(leaf).tobytes())
+    result[step] = found.hexdigest()
+  kept.close()
+  return result
+
+
+def _metrics(folder):
+  lines = writer.read(folder)
+  return [{k: v for k, v in r.items() if k not in TIMES} for r in lines]
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+  """(folder, batches, states) of the run in one piece."""
+  folder = tmp_path_factory.mktemp("calm") / "run"
+  batches = {}
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(ROOT)
+    _train(folder, batches)
+    states = _states(folder)
+  assert list(states) == list(range(1, STEPS + 1))
+  assert len(set(states.values())) == len(set(batches.values())) == STEPS
+  return folder, batches, states
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+def test_resumed_after_any_step_equals_uninterrupted(calm, step, tmp_path):
+  folder, batches, states = calm
+  cut = tmp_path / "run"
+  shutil.copytree(folder, cut)
+  for later in range(step + 1, STEPS + 1):
+    shutil.rmtree(cut / "checkpoints" / str(later))
+  seen = {}
+  _train(cut, seen)
+  assert seen == {k: v for k, v in batches.items() if k >= step}
+  assert _states(cut) == states
+  assert _metrics(cut) == _metrics(folder)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7, 11, 12])
+def test_stopped_between_checkpoints_equals_uninterrupted(calm, stop, tmp_path):
+  folder, batches, states = calm
+  config = _config(**{"train.save_every": 3, "train.keep": 1})
+  cut, seen = tmp_path / "run", {}
+  assert _train(cut, seen, stop=stop, config=config) is None
+  last = max((s for s in (3, 5, 6, 9, 10) if s < stop), default=0)
+  before, seen = set(seen), {}
+  assert before >= set(range(stop - 1))
+  _train(cut, seen, config=config)
+  assert seen == {k: v for k, v in batches.items() if k >= last}
+  assert _states(cut)[STEPS] == states[STEPS]
+  assert _metrics(cut) == _metrics(folder)
+
+
+def test_a_torn_line_is_written_again(calm, tmp_path):
+  folder, _, states = calm
+  cut = tmp_path / "run"
+  shutil.copytree(folder, cut)
+  shutil.rmtree(cut / "checkpoints" / "12")
+  file = cut / "metrics.jsonl"
+  file.write_text(file.read_text()[:-30])
+  _train(cut, {})
+  assert _metrics(cut) == _metrics(folder)
+  assert _states(cut) == states
+
+
+def test_the_best_state_stays_beside_the_last(tmp_path):
+  config = _config(**{"train.keep": 1, "train.eval_every": 2})
+  _train(tmp_path / "run", {}, config=config)
+  lines = writer.read(tmp_path / "run")
+  nats = {r["step"]: r["nats_per_site"] for r in lines if r["kind"] == "valid"}
+  best = min(nats, key=nats.get)
+  kept = checkpoint.Checkpoints(tmp_path / "run")
+  assert kept.steps() == sorted({best, STEPS})
+  assert kept.find("best") == best
+  kept.close()
+  assert ar_jax.load(tmp_path / "run", "best").step == best
+  assert ar_jax.load(tmp_path / "run").step == STEPS
+
+
+def test_a_finished_run_is_left_as_it_is(calm, tmp_path):
+  cut, seen = tmp_path / "run", {}
+  shutil.copytree(calm[0], cut)
+  assert _train(cut, seen).step == STEPS
+  assert not seen
+  assert _metrics(cut) == _metrics(calm[0])
+
+
+def test_another_config_is_refused_by_its_first_key(calm):
+  message = r"model.dropout is 0.1 there, 0.2 here; .*--workdir="
+  with pytest.raises(errors.UsageError, match=message):
+    launch.train(_config(**{"model.dropout": 0.2}), calm[0])
+
+
+def test_other_data_is_refused_unless_allowed(calm, tmp_path, monkeypatch):
+  cut = tmp_path / "run"
+  shutil.copytree(calm[0], cut)
+  shutil.rmtree(cut / "checkpoints" / "12")
+  original = assemble.dataset
+
+  def changed(config):
+    made = original(config)
+    valid = made.splits["valid"]
+
+    def get(index_B):
+      x_BLC, weight_BL, y = valid.get(index_B)
+      return x_BLC ^ (index_B == 3)[:, None, None], weight_BL, y
+
+    splits = dict(made.splits, valid=valid._replace(get=get))
+    return made._replace(splits=splits)
+
+  monkeypatch.setattr(assemble, "dataset", changed)
+  with pytest.raises(errors.DataError, match="valid split differs"):
+    _train(cut, {})
+  warnings = []
+  view = launch.SILENT._replace(warned=warnings.append)
+  launch.train(_config(), cut, view, allow_data_change=True)
+  assert warnings == ["the valid split is not the one this run began with"]
+  record = json.loads((cut / "run.json").read_text())
+  assert [r["step"] for r in record["resumed"]] == [11]
+
+
+def test_other_versions_are_said(calm, tmp_path, monkeypatch):
+  cut = tmp_path / "run"
+  shutil.copytree(calm[0], cut)
+  file = cut / "run.json"
+  record = json.loads(file.read_text())
+  file.write_text(json.dumps(dict(record, jax="0.1.2", threads="64")))
+  warnings = []
+  launch.train(_config(), cut, launch.SILENT._replace(warned=warnings.append))
+  assert len(warnings) == 2
+  assert "jax 0.1.2 and now has" in warnings[0]
+  assert "threads 64 and now has" in warnings[1]
+
+
+def test_init_from_starts_from_the_parameters_of_another_run(calm, tmp_path):
+  source = ar_jax.load(calm[0])
+  config = _config(**{"optimizer.lr": 0.0, "optimizer.weight_decay": 0.0})
+  run = _train(tmp_path / "run", {}, config=config, init_from=calm[0])
+  for a, b in zip(
+    jax.tree.leaves(run.raw_params), jax.tree.leaves(source.params), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+  record = json.loads((tmp_path / "run" / "run.json").read_text())
+  assert record["init_from"] == str(calm[0])
+
+
+def test_init_from_is_kept_when_the_run_is_cut_off_at_once(calm, tmp_path):
+  config = _config(**{"train.save_every": None})
+  whole, cut = tmp_path / "whole", tmp_path / "cut"
+  _train(whole, {}, config=config, init_from=calm[0])
+  assert _train(cut, {}, stop=2, config=config, init_from=calm[0]) is None
+  _train(cut, {}, config=config)  # without --init_from
+  assert _states(cut)[STEPS] == _states(whole)[STEPS]
+
+
+def test_init_from_of_another_network_names_the_leaf(calm, tmp_path):
+  config = _config(**{"model.width": 8})
+  message = r"does not fit this run: .*float32\[.*wanted float32\["
+  with pytest.raises(errors.DataError, match=message):
+    launch.train(config, tmp_path / "run", init_from=calm[0])
+  assert not (tmp_path / "run").exists()
