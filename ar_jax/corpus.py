@@ -67,7 +67,7 @@ def windowing(protocol, length, stride):
   return known[protocol]
 
 
-def cut(raw, split, level):
+def cut(raw, split, level, key="config.data.split"):
   """Consecutive parts of UTF-8 bytes, {"train": ..., "valid": ..., ...}.
 
   Args:
@@ -77,8 +77,9 @@ def cut(raw, split, level):
       left over stays out.
     level: of the media; "byte" cuts at the very byte, others at the next
       character.
+    key: what the user gave the split as, for messages.
   """
-  unit, ends = marks(split, len(raw), lambda: int(_begins(raw).sum()))
+  unit, ends = marks(split, len(raw), lambda: int(_begins(raw).sum()), key)
   if unit == "char":
     begins = np.append(np.flatnonzero(_begins(raw)), len(raw))
     ends = [int(begins[end]) for end in ends]

@@ -101,7 +101,7 @@ class Run:
       up to it, it included), float64 [N, L] of items.
     """
     if isinstance(x, str):
-      return self._per_token(text.encode(self.media, x))
+      return self._per_token(self._tokens(x))
     x_NLC = self._values(x)
 
     def get(index_B):
@@ -124,8 +124,8 @@ class Run:
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if num < 1 or length is not None and length < 1:
       raise errors.UsageError("num and length of a sample must be at least 1")
-    known = [text.encode(self.media, p) if p else [] for p in prompts]
-    known = [np.asarray(k, np.int32) for k in known for _ in range(num)]
+    encoded = [self._tokens(p) if p else np.zeros(0, int) for p in prompts]
+    known = [token_T for token_T in encoded for _ in range(num)]
     window = self.spec.length
     if length is None:
       length = 200 if self.is_stream else window
@@ -171,6 +171,11 @@ class Run:
       np.where(inside_BT, sample.log_prob_sampler_BL, 0),
       inside_BT & (site_T >= start_B1),
     )
+
+  def _tokens(self, words):
+    if self.media.get("kind") != "text":
+      raise errors.UsageError("the items of this run are no text")
+    return text.encode(self.media, words)
 
   def _per_token(self, token_T):
     window, end = self.spec.length, self.media.get("end")
@@ -266,7 +271,7 @@ def dataset_of(run, config):
       f" {dataset.spec.num_values} values in shape {dataset.spec.shape} from"
       f" {dataset.media.get('source')}, the run knows {run.spec.num_values} in"
       f" shape {run.spec.shape} from {run.media.get('source')}, or another"
-      " vocabulary; point --config.data.path at the same file"
+      " vocabulary; give the data that it was trained on, or reads alike"
     )
   kept = checkpoint.read_record(run.workdir, "run")["data"]
   return dataset, data.fingerprints(dataset) == kept if kept else None

@@ -11,7 +11,7 @@ import os
 import pathlib
 import time
 
-from ar_jax import errors
+from ar_jax import errors, registry
 
 
 class Writer:
@@ -56,6 +56,8 @@ class Writer:
     except Exception as e:  # whatever a tracker raises, the run goes on
       self._trackers.pop(name, None)
       reason = " ".join(str(e).split()) or type(e).__name__
+      if isinstance(e, ImportError):
+        reason += f": pip install 'ar_jax[{name}]'"
       self._warn(f"no more figures go to {name}: {reason}; the run goes on")
     else:
       if result is not None:
@@ -67,8 +69,8 @@ def check(trackers):
   for name in trackers:
     if name not in TRACKERS:
       raise errors.UsageError(
-        f"config.train.trackers: no tracker {name!r}; there are:"
-        f" {', '.join(TRACKERS)}"
+        f"config.train.trackers: no tracker {name!r}"
+        f"{registry.nearest(name, TRACKERS)}; there are: {', '.join(TRACKERS)}"
       )
 
 
@@ -109,7 +111,11 @@ def _tensorboard(workdir, step, identity, config):
   import tensorboardX
 
   folder = str(pathlib.Path(workdir) / "tensorboard")
-  board = tensorboardX.SummaryWriter(folder, purge_step=step + 1)
+  board = tensorboardX.SummaryWriter(
+    folder,
+    purge_step=step + 1,
+    filename_suffix=f".{step}",  # two starts within a second are two files
+  )
 
   def log(step, values):
     for key, value in values.items():

@@ -74,6 +74,12 @@ def make(
     )
   parts = zip(corpus.NAMES, [0, *ends], ends, strict=False)
   splits = {n: _split(x_NL[order_N[a:b]], media) for n, a, b in parts}
+  for name, part in splits.items():
+    if not part.size:
+      raise errors.DataError(
+        f"{source}: {len(rows)} items leave none for the {name} split"
+        f" of {split!r}"
+      )
   spec = DataSpec((length,), 1, text.num_values(media))
   return Dataset(spec, splits, media)
 

@@ -62,6 +62,7 @@ TINY = [
     bias=True,
     tied=True,
     start=0,
+    rows=5,
   ),
 ]
 
@@ -84,6 +85,7 @@ def make(
   bias=False,
   tied=False,
   start=None,
+  rows=None,
   init="zero_residual",
   dropout=0.0,
 ):
@@ -107,6 +109,8 @@ def make(
     bias: biases in linear maps and LayerNorm.
     tied: logits from the embedding table; categorical head, one channel.
     start: value that stands before the first one; None: one of its own.
+    rows: of the embedding table, at least V; those from V on are padding
+      that nothing reads, as in a vocabulary rounded up. None: V.
     init: "gpt2" (std 0.02, residual maps by 1/sqrt(2N)) or "zero_residual"
       (1/sqrt(fan in), residual maps zero).
     dropout: rate on embeddings, attention weights and residual branches.
@@ -115,12 +119,17 @@ def make(
   """
   kv_heads = heads if kv_heads is None else kv_heads
   _check(spec, head, ordering, width, heads, kv_heads, target, tied, start)
+  V = spec.num_values
+  rows = V if rows is None else rows
+  if rows < V or (rows > V and not tied):
+    raise ValueError(f"rows {rows} must be V = {V}, or more with tied=True")
   condition.check(spec.conditions, ("label",), "gpt")
   net = _GPT(
     spec=spec._replace(conditions=None),
     num_params=head.num_params,
     depth=depth,
     start=start,
+    table_rows=rows,
     tied=tied,
     bias=bias,
     position=_choose("position", position, ("learned", "sinusoidal", "rotary")),
@@ -191,6 +200,7 @@ class _GPT(nn.Module):
   depth: int
   width: int
   start: int | None
+  table_rows: int
   tied: bool
   bias: bool
   position: str
@@ -247,10 +257,10 @@ class _GPT(nn.Module):
     return Dense(self.num_params, False, init, name="head")(h_BKD), layers
 
   def _embed(self, x_BKC, t):
-    """The values' embeddings [B, K, D], and the table [V, D] of channel 0."""
-    C, V = self.spec.channels, self.spec.num_values
+    """The values' embeddings [B, K, D]; the table [rows, D] of channel 0."""
+    C = self.spec.channels
     init = nn.initializers.normal(0.02 if self.scheme == "gpt2" else 1.0)
-    table = self.param("embedding", init, (C, V, self.width))
+    table = self.param("embedding", init, (C, self.table_rows, self.width))
     if self.start is None:
       start_D = self.param("start", init, (self.width,))
     else:
@@ -341,7 +351,7 @@ class _Block(nn.Module):
       gate = nn.silu(self._dense("gate", hidden)(h_BKD))
       h = gate * self._dense("up", hidden)(h_BKD)
     else:
-      h = self._dense("up", int(self.mlp_ratio * D))(h_BKD)
+      h = self._dense("up", round(self.mlp_ratio * D))(h_BKD)
       h = nn.gelu(h) if self.mlp == "gelu" else jnp.square(nn.relu(h))
     return self._dense("down", D, residual=True)(h)
 

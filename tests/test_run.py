@@ -1,0 +1,155 @@
+"""A run asked from Python: texts and arrays, likelihood and samples."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import ar_jax
+from ar_jax import config as configs
+from ar_jax import errors, launch, text
+from ar_jax import run as runs
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _train(folder, arguments="tiny", **changes):
+  overrides = {"train.steps": 4, "train.eval_every": 4, **changes}
+  config = configs.load(f"configs/text_gpt.py:{arguments}", overrides.items())
+  return launch.train(config, folder)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """(Run opened from its directory, Dataset) of a few steps."""
+  folder = tmp_path_factory.mktemp("run") / "a"
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(ROOT)
+    _, dataset = _train(folder)
+  return ar_jax.load(folder), dataset
+
+
+def test_a_long_text_is_scored_as_evaluate_scores_it(trained):
+  run, dataset = trained
+  written = dataset.splits["valid"].raw.decode()[:1000]
+  stream = text.encode(run.media, written)
+  split = dataset.splits["valid"]._replace(stream=None, raw=None)
+  made = runs.data.windows(stream, 64, 32, protocol="w64/s32")
+  dataset = dataset._replace(splits=dict(valid=made, train=split))
+  total, _ = runs.score_split(run, run.params, dataset)
+  log_T = run.per_site(written)
+  assert log_T.shape == (1000,)
+  assert run.log_prob(written) == pytest.approx(-total.nats, rel=1e-6)
+  # The order of the sites: the second window begins to count at 64.
+  rows = [run.per_site(written[i : i + 64]) for i in (0, 32)]
+  np.testing.assert_allclose(log_T[:64], rows[0], rtol=1e-5)
+  np.testing.assert_allclose(log_T[64:96], rows[1][32:], rtol=1e-5)
+
+
+def test_a_short_text_is_its_own_prefix(trained):
+  run, _ = trained
+  long_T = run.per_site("The names of a class")
+  short_T = run.per_site("The names")
+  np.testing.assert_allclose(short_T, long_T[:9], rtol=1e-5)
+  assert run.log_prob(["The names", "The"]) == pytest.approx(
+    [short_T.sum(), short_T[:3].sum()], rel=1e-5
+  )
+
+
+def test_arrays_and_texts_agree(trained):
+  run, dataset = trained
+  written = dataset.splits["valid"].raw.decode()[:128]
+  x_NL = text.encode(run.media, written).reshape(2, 64)
+  rows_NL = run.per_site(x_NL)
+  assert rows_NL.shape == (2, 64)
+  texts = [run.per_site(written[:64]), run.per_site(written[64:])]
+  np.testing.assert_allclose(rows_NL, texts, rtol=1e-5)
+  np.testing.assert_allclose(run.log_prob(x_NL[..., None]), rows_NL.sum(1))
+
+
+def test_probabilities_of_the_next_token_sum_to_one(trained):
+  run, _ = trained
+  vocabulary = run.media["vocabulary"]
+  before = run.log_prob("The ")
+  after = run.log_prob([f"The {v}" for v in vocabulary])
+  assert np.exp(after - before).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_samples_score_as_they_were_drawn(trained):
+  run, _ = trained
+  drawn = run.sample(jax.random.key(1), 2, prompt=["The ", "def "], length=100)
+  assert [t[:4] for t in drawn.texts[:2]] == ["The ", "The "]
+  assert [len(t) for t in drawn.texts] == [104] * 4
+  assert drawn.drawn_BT.sum(axis=1).tolist() == [100] * 4
+  scored = run.log_prob(drawn.texts)
+  np.testing.assert_allclose(
+    drawn.log_prob_model_BT.sum(axis=1), scored, rtol=1e-4
+  )
+  again = run.sample(jax.random.key(1), 2, prompt=["The ", "def "], length=100)
+  assert again.texts == drawn.texts
+
+
+def test_settings_of_the_sampler_are_said_on_loading(trained):
+  run, _ = trained
+  greedy = ar_jax.load(run.workdir, temperature=0.0)
+  one, two = (greedy.sample(jax.random.key(k), length=9) for k in (0, 1))
+  assert one.texts == two.texts
+  assert (one.log_prob_sampler_BT == 0).all()
+  with pytest.raises(errors.UsageError, match="nearest: sample.temperature"):
+    ar_jax.load(run.workdir, temprature=0.0)
+
+
+@pytest.mark.parametrize(
+  ("ask", "message"),
+  [
+    (lambda r: r.log_prob("snow ☃"), "'☃' at position 5"),
+    (lambda r: r.log_prob(""), "have 64 tokens, the text has 0"),
+    (lambda r: r.log_prob(np.zeros((2, 63), int)), "got an array .2, 63."),
+    (lambda r: r.log_prob(np.full((1, 64), 500)), "got 500..500"),
+    (lambda r: r.log_prob(np.full((1, 64), -1)), "got -1..-1"),
+    (lambda r: r.sample(jax.random.key(0), 0), "must be at least 1"),
+    (lambda r: r.sample(jax.random.key(0), prompt="☃"), "'☃' at position 0"),
+  ],
+)
+def test_questions_without_an_answer_are_named(trained, ask, message):
+  with pytest.raises(errors.UsageError, match=message):
+    ask(trained[0])
+
+
+def test_another_order_needs_a_whole_window(tmp_path, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  run, dataset = _train(tmp_path / "run", "tiny,ordering=reverse")
+  written = dataset.splits["valid"].raw.decode()[:64]
+  assert run.per_site(written).shape == (64,)
+  with pytest.raises(errors.UsageError, match="order reverse .* has 3"):
+    run.log_prob("The")
+
+
+def test_other_data_is_said_in_the_evaluation(trained, tmp_path):
+  run, dataset = trained
+  made, same = runs.dataset_of(run, run.config)
+  assert same is True
+  assert runs.score(run, made, same)["same_data"] is True
+  config = configs.restore(configs.plain(run.config))
+  configs.override(config, "data.split", "0.8/0.1")
+  _, same = runs.dataset_of(run, config)
+  assert same is False
+  record = run.workdir / "run.json"
+  kept = record.read_text()
+  record.write_text(json.dumps(dict(json.loads(kept), data={})))
+  assert runs.dataset_of(run, run.config)[1] is None
+  record.write_text(kept)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.py")))
+def test_examples_run(trained, file):
+  command = [sys.executable, str(file), str(trained[0].workdir)]
+  done = subprocess.run(
+    command, cwd=ROOT, capture_output=True, text=True, check=False
+  )
+  assert done.returncode == 0, done.stderr
+  assert "nats, " in done.stdout
