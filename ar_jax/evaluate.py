@@ -125,6 +125,14 @@ def report(score, units, entropy=None):
   return result
 
 
+def precision(params):
+  """How figures of these parameters are computed, in words."""
+  dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
+  matmul = jax.config.jax_default_matmul_precision or "default"
+  x64 = "on" if jax.config.jax_enable_x64 else "off"
+  return f"{', '.join(dtypes)}, matmul {matmul}, x64 {x64}"
+
+
 def in_units(nats, sites, units):
   """A total of nats per site, byte, character and word."""
   result = dict(

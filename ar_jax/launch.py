@@ -5,11 +5,11 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from ar_jax import (
   assemble,
   checkpoint,
+  cost,
   data,
   errors,
   parallel,
@@ -212,17 +212,15 @@ def _from_run(state, source, dataset, config, tx):
 
 def _about(config, net, state, dataset):
   """Figures about a run before its first step."""
-  batch, length = config.train.batch_size, dataset.spec.length
-  x_BLC = jax.ShapeDtypeStruct((batch, length, dataset.spec.channels), np.int32)
-  lowered = jax.jit(net.model.apply).lower(state.params, x_BLC)
+  batch_size = config.train.batch_size
+  params, flops = cost.of_step(net, dataset.spec, batch_size)
   return dict(
     model=config.model.name,
     ordering=config.ordering.name,
     data=config.data.name,
-    params=sum(p.size for p in jax.tree.leaves(state.params)),
-    # Forward once and backward twice as much.
-    flops_per_step=3 * lowered.cost_analysis()["flops"],
-    sites_per_step=batch * length,
+    params=params,
+    flops_per_step=flops,
+    sites_per_step=batch_size * dataset.spec.length,
     step=int(state.step),
     steps=config.train.steps,
     items=dataset.splits["train"].size,

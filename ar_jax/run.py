@@ -325,7 +325,8 @@ def score_split(run, params, dataset):
     run.config.evaluate.batch_size,
     run.net.ordering,
   )
-  return total, evaluate.report(total, split.units, split.entropy)
+  report = evaluate.report(total, split.units, split.entropy)
+  return total, dict(report, precision=evaluate.precision(params))
 
 
 def _split(run, dataset):

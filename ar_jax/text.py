@@ -10,6 +10,7 @@ Items of different lengths also have `end`, the token that ends and fills
 them. A token is a string of bytes, so every figure can be given per byte.
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -108,7 +109,8 @@ def encode_bytes(media, raw):
 def decode(media, token_T):
   """The text of int [T]; bytes that are no UTF-8 become U+FFFD."""
   if media["level"] == "char":
-    return "".join(np.array(media["vocabulary"])[np.asarray(token_T)])
+    vocabulary = media["vocabulary"]
+    return "".join([vocabulary[v] for v in np.asarray(token_T).tolist()])
   return to_bytes(media, token_T).decode(errors="replace")
 
 
@@ -203,6 +205,11 @@ def _lossy(text, back):
 
 def _tokenizer(media, source="spec.json"):
   """The Tokenizer of the `tokenizers` library that media holds."""
+  return _load(json.dumps(media["tokenizer"]), source)
+
+
+@functools.lru_cache(maxsize=4)  # each one that encodes costs 1 MB for good
+def _load(values_json, source):
   try:
     import tokenizers
   except ImportError as e:
@@ -210,7 +217,7 @@ def _tokenizer(media, source="spec.json"):
       "BPE needs the library tokenizers: pip install 'ar_jax[text]'"
     ) from e
   try:
-    result = tokenizers.Tokenizer.from_str(json.dumps(media["tokenizer"]))
+    result = tokenizers.Tokenizer.from_str(values_json)
   except Exception as e:  # the library raises nothing narrower
     raise errors.DataError(f"{source} is no tokenizer.json: {e}") from e
   result.no_truncation()

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-FOLDERS = ("ar_jax", "configs", "experiments", "tests")
+FOLDERS = ("ar_jax", "configs", "examples", "experiments", "tests")
 
 CORE = {
   "__init__": ("run",),
@@ -32,6 +32,7 @@ CORE = {
   "corpus": ("types", "errors", "data", "text", "registry.nearest"),
   "stream": ("types", "data"),
   "checkpoint": ("types", "errors"),
+  "markup": (),
   "prepare": ("errors", "corpus"),
   "huggingface": ("errors", "text"),
   "gpt2": ("types", "errors", "registry", "huggingface"),
@@ -47,7 +48,9 @@ ROOMS = {
   **CORE,
   "assemble": _PARTS,
   "run": (*_PARTS, "assemble"),
-  "launch": (*_PARTS, "assemble", "run"),
+  "cost": ("assemble",),
+  "launch": (*_PARTS, "assemble", "cost", "run"),
+  "page": (*_PARTS, "cost", "run"),
   "nn": ("types", "ordering", "nn"),
   "models": ("types", "ordering", "nn", "decode", "errors"),
   "heads": ("types", "filters", "errors"),
@@ -69,7 +72,7 @@ ROOMS = {
     "registry.nearest",
   ),
   "baselines": ("types", "likelihood", "data", "errors"),
-  "commands": (*_PARTS, "assemble", "run", "launch", "commands"),
+  "commands": (*_PARTS, "assemble", "run", "launch", "page", "commands"),
 }
 ROOMS["samplers"] = ROOMS["objectives"]
 PLUGINS = (

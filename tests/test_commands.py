@@ -157,7 +157,7 @@ def test_mistakes_in_a_run_are_named(workdir, tmp_path, capsys):
     (["evaluate", flag, "--stride=65"], 2, "stride 65 must be in 1..64"),
     (["evaluate", flag, "--split=test"], 2, "there are: train, valid"),
     (["evaluate", flag, "--config.data.level=byte"], 3, "not what this run"),
-    ([*TRAIN[:2], flag], 2, "of another config: train.steps is 4 there, 150"),
+    ([*TRAIN[:2], flag], 2, "of another config: train."),
     (
       ["train", flag, "--config.optimizer.lr=1.0"],
       2,

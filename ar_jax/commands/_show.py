@@ -174,12 +174,17 @@ def _verdict(model, bars):
       say(f"the model {verb} {name}: by {abs(gap):.4f} nats a token")
 
 
-def sample(row, text, log_model, log_sampler, tokens):
-  """One sample under its header."""
+def sample(row, text, log_model, log_sampler, tokens, num_bytes=None):
+  """One sample under its header; num_bytes: of what was drawn, if text."""
+  per_byte = ""
+  if num_bytes:
+    bits = -log_model / math.log(2) / num_bytes
+    per_byte = f" ({bits:.3f} bits/byte)"
   _OUT.rule(
     escape(
       f"sample {row}: {tokens} tokens, {-log_model / tokens:.3f} nats/token"
-      f" under the model, {-log_sampler / tokens:.3f} under the sampler"
+      f"{per_byte} under the model, {-log_sampler / tokens:.3f} under the"
+      " sampler"
     ),
     align="left",
   )

@@ -40,7 +40,7 @@ def run(args):
   """Samples and prints, with both log-probabilities."""
   import jax
 
-  from ar_jax import errors
+  from ar_jax import errors, text
   from ar_jax import ordering as orders
   from ar_jax import run as runs
   from ar_jax.commands import _show
@@ -62,13 +62,14 @@ def run(args):
   drawn = trained.sample(
     jax.random.key(args.seed), args.num, args.prompt or "", args.length
   )
-  tokens_B = drawn.drawn_BT.sum(axis=1)
-  for row, tokens in enumerate(tokens_B):
-    asked_T = drawn.drawn_BT[row]
+  for row, asked_T in enumerate(drawn.drawn_BT):
+    values_K = drawn.x_BTC[row, asked_T, 0]
+    is_text = drawn.texts is not None
     _show.sample(
       row,
-      drawn.texts[row] if drawn.texts else str(drawn.x_BTC[row, :, 0]),
+      drawn.texts[row] if is_text else str(drawn.x_BTC[row, :, 0]),
       drawn.log_prob_model_BT[row, asked_T].sum(),
       drawn.log_prob_sampler_BT[row, asked_T].sum(),
-      tokens,
+      len(values_K),
+      len(text.to_bytes(trained.media, values_K)) if is_text else None,
     )
