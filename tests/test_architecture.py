@@ -55,6 +55,15 @@ ROOMS = {
   "models": ("types", "ordering", "nn", "decode", "errors"),
   "heads": ("types", "filters", "errors"),
   "orderings": ("types", "ordering", "errors"),
+  "proofs": (
+    "types",
+    "likelihood",
+    "checkpoint",
+    "optim",
+    "registry",
+    "train",
+    "proofs",
+  ),
   "objectives": (
     "types",
     "ordering",
@@ -72,7 +81,15 @@ ROOMS = {
     "registry.nearest",
   ),
   "baselines": ("types", "likelihood", "data", "errors"),
-  "commands": (*_PARTS, "assemble", "run", "launch", "page", "commands"),
+  "commands": (
+    *_PARTS,
+    "assemble",
+    "run",
+    "launch",
+    "page",
+    "proofs",
+    "commands",
+  ),
 }
 ROOMS["samplers"] = ROOMS["objectives"]
 PLUGINS = (

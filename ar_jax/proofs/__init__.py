@@ -1,0 +1,1 @@
+"""What is promised, proved on a machine: checks, and what runs them."""
