@@ -55,6 +55,7 @@ ROOMS = {
   "models": ("types", "ordering", "nn", "decode", "errors"),
   "heads": ("types", "filters", "errors"),
   "orderings": ("types", "ordering", "errors"),
+  "tokens": ("errors", "corpus", "text", "registry.nearest", "tokens"),
   "proofs": (
     "types",
     "likelihood",
@@ -77,6 +78,7 @@ ROOMS = {
     "data",
     "text",
     "corpus",
+    "tokens.tokenfile",
     "errors",
     "registry.nearest",
   ),
@@ -88,6 +90,7 @@ ROOMS = {
     "launch",
     "page",
     "proofs",
+    "tokens",
     "commands",
   ),
 }

@@ -5,9 +5,11 @@ import pathlib
 
 import pytest
 
-from ar_jax import assemble, errors, launch
+from ar_jax import __main__ as program
+from ar_jax import assemble, errors, launch, prepare
 from ar_jax import config as configs
 from ar_jax import run as runs
+from ar_jax.tokens import tokenwriter
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(
@@ -25,11 +27,25 @@ def _load(*overrides, path="configs/text_gpt.py:tiny"):
 
 
 def _tiny(file, tmp_path):
+  """The tiny config of a file, on a text that it needs no network for."""
   config = _load(path=f"configs/{file}:tiny")
-  if "path" in config.data:
-    text = tmp_path / "input.txt"
-    text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
+  text = tmp_path / "input.txt"
+  text.write_text("".join(f"fox {i} jumps\n" for i in range(200)))
+  name = config.data.name
+  if name == "tfds":
+    prepare.text([str(text)], config.data.dataset, tmp_path, "0.9/0.1")
+    configs.override(config, "data.data_dir", str(tmp_path))
+  elif name == "token_files":
+    tokens = tmp_path / "tokens"
+    tokenwriter.write(tokens, [str(text)], level="byte", workers=1)
+    configs.override(config, "data.path", f"{tmp_path}/tokens")
+  elif "path" in config.data:
     configs.override(config, "data.path", str(text))
+  if config.data.get("level") == "bpe":
+    made = f"{tmp_path}/tokenizer.json"
+    argv = ["data", "tokenizer", str(text), f"--out={made}"]
+    assert program.main([*argv, "--vocab_size=260"]) == 0
+    configs.override(config, "data.tokenizer", made)
   return config
 
 

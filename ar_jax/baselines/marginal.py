@@ -41,13 +41,28 @@ def make(spec):
 
 def _count(split, spec):
   """How often each value occurs, weighted: float[V]."""
-  if split.stream is not None:
-    return np.bincount(split.stream, minlength=spec.num_values)
   count_V = np.zeros(spec.num_values)
+  if split.stream is not None:  # perhaps of a file larger than memory
+    for first in range(0, len(split.stream), _SITES_AT_ONCE):
+      part_T = split.stream[first : first + _SITES_AT_ONCE]
+      _check(part_T, first, spec)
+      count_V += np.bincount(part_T, minlength=spec.num_values)
+    return count_V
   for x_BLC, weight_BL in _batches(split, spec):
     weight_BLC = np.broadcast_to(weight_BL[..., None], x_BLC.shape)
     count_V += np.bincount(x_BLC.ravel(), weight_BLC.ravel(), spec.num_values)
   return count_V
+
+
+def _check(part_T, first, spec):
+  """DataError for a value out of range; counting it would be another error."""
+  largest = int(part_T.max())
+  if largest >= spec.num_values:
+    offset = first + int(part_T.argmax())
+    raise errors.DataError(
+      f"token {largest} at offset {offset:,} of the training split is none of"
+      f" the {spec.num_values:,} values 0..{spec.num_values - 1}"
+    )
 
 
 def _batches(split, spec):
