@@ -34,12 +34,13 @@ test: lint  ## lint and the fast tests: what CI runs
 test-all: lint  ## the slow proofs as well
 	$(PYTEST) -m ""
 
-demo: setup  ## train, evaluate and sample a small GPT on text
+demo: setup  ## train, evaluate, sample and report a small GPT on text
 	rm -rf runs/demo
 	$(BIN)/ar_jax train --config=configs/text_gpt.py --workdir=runs/demo
 	$(BIN)/ar_jax evaluate --workdir=runs/demo
 	$(BIN)/ar_jax sample --workdir=runs/demo --prompt="The " --prompt="def " \
 	  --num=2 --length=300 --temperature=0.8 --seed=0
+	$(BIN)/ar_jax report runs/demo --prompt="The "
 
 format: setup  ## ruff: format and mend what it can
 	$(BIN)/python -m ruff format $(CODE)

@@ -158,6 +158,8 @@ class Checkpoints:
 
   def steps(self):
     """Steps of the states there are, ascending."""
+    if not self._folder.is_dir():  # which the manager would make
+      return []
     return sorted(self._manager.all_steps())
 
   def save(self, state, progress=None, score=None):

@@ -127,6 +127,8 @@ def _typed(key, value, wanted):
   """The value, or its text read as the wanted type; UsageError if neither."""
   if isinstance(value, str) and wanted is not str:
     value = _read(value)
+  if isinstance(value, str) and wanted is tuple:
+    value = tuple(filter(None, map(str.strip, value.split(","))))
   if wanted is float and type(value) is int:
     value = float(value)
   if isinstance(value, list):

@@ -60,8 +60,10 @@ def train(
     DataError: the data is not what the run began with.
   """
   workdir = pathlib.Path(workdir)
+  _check_numbers(config.train)
   if checkpoint.exists(workdir):
     _check_config(config, workdir)
+    _check_origin(init_from, workdir)
   writer.check(config.train.trackers)
   dataset = assemble.dataset(config)
   net = assemble.network(config, dataset.spec)
@@ -158,6 +160,29 @@ def write(workdir, config, spec, media, params):
   checkpoints.save(state)
   checkpoints.close()
   return runs.opened(pathlib.Path(workdir), config, spec, media, net, state)
+
+
+def _check_numbers(section):
+  """UsageError for a count of config.train that is none."""
+  least = dict(steps=1, eval_every=1, log_every=1, save_every=1, keep=1)
+  for key, low in dict(least, keep_best=0).items():
+    value = section[key]
+    if value is not None and value < low:
+      raise errors.UsageError(
+        f"config.train.{key} {value} must be at least {low}"
+      )
+
+
+def _check_origin(init_from, workdir):
+  """UsageError where a run that goes on began elsewhere than is said now."""
+  kept = checkpoint.read_record(workdir, "run")["init_from"]
+  if init_from is not None and pathlib.Path(init_from) != pathlib.Path(
+    kept or ""
+  ):
+    raise errors.UsageError(
+      f"{workdir} holds a run that did not start from {init_from}; leave"
+      " --init_from out to go on with it, or choose another --workdir"
+    )
 
 
 def _create(workdir, config, spec, media, run):

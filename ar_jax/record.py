@@ -56,7 +56,7 @@ def resume(workdir, step, data, allow_data_change):
     DataError: the data has changed.
   """
   record = checkpoint.read_record(workdir, "run")
-  warnings = []
+  warnings, changed = [], []
   before = record["data"] or data  # a run that was imported knows none
   for name in {**before, **data}:
     if before.get(name) == data.get(name):
@@ -67,6 +67,7 @@ def resume(workdir, step, data, allow_data_change):
         " differs; bring the data back, or go on with --allow_data_change"
       )
     warnings.append(f"the {name} split is not the one this run began with")
+    changed.append(name)
   now = provenance()
   last = (record["resumed"] or [record])[-1]
   for key in ("jax", "platform", "devices", "threads", "revision"):
@@ -75,7 +76,7 @@ def resume(workdir, step, data, allow_data_change):
         f"this run went on under {key} {last[key]} and now has {now[key]}:"
         " its bits may differ from those of a run in one piece"
       )
-  record["resumed"].append(dict(now, step=step))
+  record["resumed"].append(dict(now, step=step, changed_splits=changed))
   checkpoint.write_record(workdir, "run", dict(record, data=data))
   return warnings
 

@@ -225,6 +225,7 @@ def _load(values_json, source):
   return result
 
 
+@functools.lru_cache(maxsize=4)
 def _bytes_of_tokens(tokenizer):
   """{id: bytes} of a tokenizer whose tokens are strings of bytes.
 

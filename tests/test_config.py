@@ -96,6 +96,9 @@ def test_header_gives_the_command_and_a_measurement(file):
     ("data.level", "byte", "byte"),
     ("sample.top_k", "5", 5),
     ("evaluate.baselines", "('ngram',)", ("ngram",)),
+    ("train.trackers", "tensorboard", ("tensorboard",)),
+    ("train.trackers", "tensorboard, wandb", ("tensorboard", "wandb")),
+    ("train.trackers", "()", ()),
   ],
 )
 def test_override_reads_the_type_of_the_key(key, text, value):

@@ -222,6 +222,7 @@ def test_other_data_is_refused_unless_allowed(calm, tmp_path, monkeypatch):
   assert warnings == ["the valid split is not the one this run began with"]
   record = json.loads((cut / "run.json").read_text())
   assert [r["step"] for r in record["resumed"]] == [11]
+  assert record["resumed"][0]["changed_splits"] == ["valid"]
 
 
 def test_other_versions_are_said(calm, tmp_path, monkeypatch):
@@ -256,6 +257,29 @@ def test_init_from_is_kept_when_the_run_is_cut_off_at_once(calm, tmp_path):
   assert _train(cut, {}, stop=2, config=config, init_from=calm[0]) is None
   _train(cut, {}, config=config)  # without --init_from
   assert _states(cut)[STEPS] == _states(whole)[STEPS]
+
+
+def test_a_run_that_goes_on_does_not_start_again(calm):
+  with pytest.raises(errors.UsageError, match="did not start from elsewhere"):
+    launch.train(_config(), calm[0], init_from="elsewhere")
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("steps", 0),
+    ("eval_every", 0),
+    ("save_every", 0),
+    ("keep", 0),
+    ("keep_best", -1),
+    ("log_every", 0),
+  ],
+)
+def test_counts_that_are_none_are_named(tmp_path, key, value):
+  config = _config(**{f"train.{key}": value})
+  with pytest.raises(errors.UsageError, match=f"config.train.{key} {value}"):
+    launch.train(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
 
 
 def test_init_from_of_another_network_names_the_leaf(calm, tmp_path):

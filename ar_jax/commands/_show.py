@@ -79,7 +79,8 @@ class Progress:
     )
     if about["step"]:
       rest = about["steps"] - about["step"]
-      say(f"goes on after step {about['step']:,}: {rest:,} to go")
+      more = f"goes on, {rest:,} to go" if rest else "nothing is left to train"
+      say(f"{about['step']:,} steps were done before: {more}")
     self._sites = about["sites_per_step"]
 
   def _stepped(self, step, metrics):
