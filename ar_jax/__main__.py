@@ -58,16 +58,18 @@ def _dispatch(argv):
   )
   command.add_arguments(parser)
   args, rest = parser.parse_known_args(argv[1:])
-  args.overrides = _overrides(rest, parser, getattr(args, "config", None))
+  args.overrides = _overrides(rest, parser)
+  if args.overrides and not getattr(command, "OVERRIDES", False):
+    raise errors.UsageError(_refusal(args.overrides[0][0], parser))
   _cache_compilations()
   _keep_memory()
   command.run(args)
   return 0
 
 
-def _overrides(rest, parser, config):
+def _overrides(rest, parser):
   """("optimizer.lr", "3e-4") of each --config.optimizer.lr=3e-4."""
-  known = [o for a in parser._actions for o in a.option_strings]
+  known = _flags(parser)
   found = []
   rest = list(rest)
   while rest:
@@ -84,6 +86,18 @@ def _overrides(rest, parser, config):
       value = rest.pop(0)
     found.append((flag.removeprefix("--config."), value))
   return found
+
+
+def _refusal(key, parser):
+  """Why a command that reads no config does not take --config.`key`."""
+  known = [f for f in _flags(parser) if f not in ("-h", "--help")]
+  near = registry.nearest(f"--{key.split('.')[-1]}", known)
+  instead = f"; its flags: {', '.join(known)}" if known else ""
+  return f"`{parser.prog}` reads no config: no --config.{key}{instead}{near}"
+
+
+def _flags(parser):
+  return [o for a in parser._actions for o in a.option_strings]
 
 
 def _cache_compilations():

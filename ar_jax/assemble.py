@@ -22,10 +22,17 @@ def dataset(config):
   """The Dataset of config.data.
 
   Raises:
-    UsageError: what fills short items is not scored, and the order sees it
-      before what it follows.
+    UsageError: there is no split of the name config.evaluate.split; or what
+      fills short items is not scored, and the order sees it before what it
+      follows.
   """
   made = _build("datasets", configs.plain(config.data))
+  name = config.evaluate.split
+  if name not in made.splits:
+    raise errors.UsageError(
+      f"config.evaluate.split: no split {name!r};"
+      f" there are: {', '.join(made.splits)}"
+    )
   if made.media.get("fill") == "unscored":
     section = configs.plain(config.ordering)
     if not orders.is_identity(_build("orderings", section, made.spec.shape)):

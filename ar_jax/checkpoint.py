@@ -1,5 +1,7 @@
 """What a run keeps: config, spec, versions, and the states through orbax."""
 
+import contextlib
+import fcntl
 import functools
 import json
 import math
@@ -13,6 +15,8 @@ from ar_jax import errors
 from ar_jax.types import Condition, DataSpec
 
 _RECORDS = ("config", "spec", "run")
+_SECTIONS = ("seed", "data", "ordering", "head", "model", "objective")
+_SECTIONS += ("optimizer", "train", "evaluate", "sample", "parallel")
 
 
 def exists(workdir):
@@ -45,6 +49,29 @@ def create(workdir, *, config, spec, media, run):
     write_record(workdir, name, records[name])
 
 
+@contextlib.contextmanager
+def locked(workdir):
+  """Keeps other processes from training in a directory; makes it.
+
+  Raises:
+    StorageError: another one does, or the directory cannot be written.
+  """
+  workdir = pathlib.Path(workdir)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = (workdir / ".lock").open("w")
+  except OSError as e:
+    raise errors.StorageError(f"cannot write {workdir}: {e.strerror}") from e
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+      raise errors.StorageError(
+        f"another process trains in {workdir}; wait for it, or stop it"
+      ) from e
+    yield  # the lock goes with the file, also when the process is killed
+
+
 def write_record(workdir, name, values):
   """Writes `name`.json whole or not at all."""
   workdir = pathlib.Path(workdir)
@@ -74,8 +101,16 @@ def read_record(workdir, name):
 
 def load(workdir):
   """(config, spec, media) of a run; DataError where there is none."""
-  config, spec, _ = (read_record(workdir, name) for name in _RECORDS)
-  return config, spec_from_json(spec["data"]), spec["media"]
+  config, spec, run = (read_record(workdir, name) for name in _RECORDS)
+  try:
+    found = spec_from_json(spec["data"]), spec["media"]
+    run["data"], [config[name] for name in _SECTIONS]
+  except (KeyError, TypeError) as e:
+    raise errors.DataError(
+      f"{workdir}: config.json, spec.json or run.json lacks {e}; it is damaged,"
+      " or of another version"
+    ) from e
+  return config, *found
 
 
 def spec_to_json(spec):
@@ -125,11 +160,14 @@ class Checkpoints:
 
   keep: how many of the last ones stay.
   keep_best: how many of those with the lowest score stay besides.
+  read_only: nothing is written or tidied up: a state that another process is
+    writing stays as it is.
   """
 
-  def __init__(self, workdir, keep=1, keep_best=0):
+  def __init__(self, workdir, keep=1, keep_best=0, read_only=False):
     self._folder = pathlib.Path(workdir).absolute() / "checkpoints"
     self._keep, self._keep_best = keep, keep_best
+    self._read_only = read_only
 
   @functools.cached_property
   def _manager(self):
@@ -146,7 +184,8 @@ class Checkpoints:
       best_fn=lambda metrics: metrics["score"],  # without it none is written
       best_mode="min",
       preservation_policy=policies.AnyPreservationPolicy(keep),
-      cleanup_tmp_directories=True,
+      cleanup_tmp_directories=not self._read_only,
+      read_only=self._read_only,
     )
     handlers = dict(
       state=_orbax().StandardCheckpointHandler(),
@@ -175,7 +214,8 @@ class Checkpoints:
       state=_orbax().args.StandardSave(jax.device_get(state._asdict())),
       progress=_orbax().args.JsonSave(progress or {}),
     )
-    metrics = dict(score=math.inf if score is None else score)
+    finite = score is not None and math.isfinite(score)
+    metrics = dict(score=score if finite else math.inf)
     try:
       self._manager.save(step, args=args, metrics=metrics)
       self._manager.wait_until_finished()
@@ -195,7 +235,10 @@ class Checkpoints:
     if which == "last":
       return steps[-1]
     if which == "best":
-      scores = {step: self._manager.metrics(step)["score"] for step in steps}
+      scores = {
+        step: (self._manager.metrics(step) or {}).get("score", math.inf)
+        for step in steps
+      }
       best = min(scores, key=scores.get)
       if math.isinf(scores[best]):
         raise errors.DataError(f"{self._folder}: no checkpoint has a score")
@@ -234,11 +277,16 @@ class Checkpoints:
     )
 
   def progress(self, step=None):
-    """The JSON data that went with a state."""
+    """The JSON data that went with a state; DataError if it is gone."""
     step = self.find() if step is None else step
     args = _orbax().args
     wanted = args.Composite(progress=args.JsonRestore())
-    return self._manager.restore(step, args=wanted)["progress"]
+    try:
+      return self._manager.restore(step, args=wanted)["progress"]
+    except (KeyError, ValueError, OSError) as e:
+      raise errors.DataError(
+        f"checkpoint of step {step} in {self._folder} cannot be read: {e}"
+      ) from e
 
   def close(self):
     """Ends the background threads."""

@@ -149,13 +149,38 @@ def read(pattern, key="config.data.path"):
     UsageError: none is named. DataError: no such file, an empty one, or one
       that is not UTF-8.
   """
-  return b"".join(_read_one(file) for file in expand(pattern, key))
+  return b"".join(map(read_one, expand(pattern, key)))
 
 
-def _read_one(file):
+def read_one(file):
+  """The bytes of a file; DataError where they are not UTF-8."""
   raw = file.read_bytes()
   decode(raw, file)
   return raw
+
+
+def read_parts(patterns):
+  """{key: bytes} of what is read for different ends: no file is in two.
+
+  Args:
+    patterns: {what the user gave it as: pattern of `expand`}.
+  """
+  files = {key: expand(pattern, key) for key, pattern in patterns.items()}
+  key_of = {}
+  for key, found in files.items():
+    for file in found:
+      other = key_of.setdefault(file.resolve(), key)
+      if other != key:
+        raise errors.DataError(
+          f"{key}: {file} is also in {other}; give each file to one of them"
+        )
+  return {k: b"".join(map(read_one, found)) for k, found in files.items()}
+
+
+def source(files):
+  """The name of a text from files, for messages."""
+  more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+  return f"{files[0].name}{more}"
 
 
 def decode(raw, file, offset=0):
@@ -181,14 +206,16 @@ def expand(pattern, key="config.data.path"):
   Args:
     pattern: "a.txt,more/*.txt"; the files of a glob are sorted.
     key: what the user gave it as, for messages.
+  Raises:
+    UsageError: no file is named. DataError: one is not there, is empty, or is
+      named twice.
   """
-  if not pattern:
+  parts = [part for part in map(str.strip, pattern.split(",")) if part]
+  if not parts:
     raise errors.UsageError(f"give the text file as --{key}=FILE")
-  whole = pathlib.Path(pattern).expanduser().exists()
-  parts = (
-    [pattern] if whole else filter(None, map(str.strip, pattern.split(",")))
-  )
-  found = []
+  if pathlib.Path(pattern).expanduser().exists():
+    parts = [pattern]
+  found, seen = [], set()
   for part in parts:
     path = pathlib.Path(part).expanduser()
     matches = []
@@ -197,6 +224,11 @@ def expand(pattern, key="config.data.path"):
     files = [f for f in map(pathlib.Path, matches) if f.is_file()] or [path]
     for file in files:
       _check_file(file, key)
+      if file.resolve() in seen:
+        raise errors.DataError(
+          f"{key}: {file} is named twice; name each file once"
+        )
+      seen.add(file.resolve())
     found += files
   return found
 

@@ -49,7 +49,7 @@ def fingerprints(dataset):
 def _hash(split, items=4096):
   if split.fingerprint is not None:
     return split.fingerprint
-  found = hashlib.sha256()
+  found = hashlib.sha256(split.raw or b"")  # what the tokens stand for
   if split.stream is not None:
     found.update(np.ascontiguousarray(split.stream))
     return found.hexdigest()

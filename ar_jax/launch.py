@@ -36,6 +36,9 @@ class View(NamedTuple):
   warned: Any
 
 
+_PLACES = ("path", "valid_path", "test_path", "tokenizer", "data_dir")
+_PLACES = tuple(f"data.{name}" for name in _PLACES)
+
 SILENT = View(*(lambda *_: None for _ in View._fields))
 
 
@@ -60,33 +63,49 @@ def train(
     DataError: the data is not what the run began with.
   """
   workdir = pathlib.Path(workdir)
-  _check_numbers(config.train)
+  _check_numbers(config)
   if checkpoint.exists(workdir):
     _check_config(config, workdir)
     _check_origin(init_from, workdir)
   writer.check(config.train.trackers)
   dataset = assemble.dataset(config)
   net = assemble.network(config, dataset.spec)
+  assemble.baselines(config, dataset.spec)
   tx = assemble.optimizer(config)
-  step_fn = assemble.train_step(config, net, tx)
+  source = None if init_from is None else runs.load(init_from)
+  parts = _Parts(config, dataset, net, tx, assemble.train_step(config, net, tx))
+  first_state = functools.partial(_first_state, parts, source)
+  jax.eval_shape(first_state)  # it may refuse, before anything is written
+  with checkpoint.locked(workdir):
+    if checkpoint.exists(workdir):
+      _check_config(config, workdir)
+      start = _go_on(workdir, first_state, parts, view, allow_data_change)
+    else:
+      start = _begin(workdir, first_state(), parts, init_from)
+    return _train(workdir, parts, *start, view), dataset
+
+
+class _Parts(NamedTuple):
+  """What a run is put together from."""
+
+  config: Any
+  dataset: Any
+  net: assemble.Network
+  tx: Any
+  train_step: Any
+
+
+def _train(workdir, parts, state, progress, view):
+  """The Run that training from `state` on ends with."""
+  config, dataset, net = parts[:3]
   checkpoints = checkpoint.Checkpoints(
     workdir, config.train.keep, config.train.keep_best
   )
-  first_state = functools.partial(runs.first_state, config, net, tx)
-  if checkpoint.exists(workdir):
-    state, progress = _go_on(
-      workdir, checkpoints, first_state, dataset, view, allow_data_change
-    )
-  else:
-    state, progress = first_state(), None
-    if init_from is not None:
-      state = _from_run(state, runs.load(init_from), dataset, config, tx)
-    record_of_run = record.first(data.fingerprints(dataset), init_from)
-    _create(workdir, config, dataset.spec, dataset.media, record_of_run)
-    if init_from is not None:  # which may be gone when this run goes on
-      checkpoints.save(state)
   state = parallel.replicate(jax.device_put(state))
   view.started(_about(config, net, state, dataset))
+  opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
+  if opened.step >= config.train.steps:
+    return opened
   log = writer.Writer(
     workdir,
     config.train.trackers,
@@ -98,7 +117,6 @@ def train(
   meter = record.Meter(log.append, config.train.log_every, progress)
   batch_size = config.train.batch_size
   batches = data.train_batches(dataset.splits["train"], batch_size, config.seed)
-  opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
   periods = config.train.eval_every, config.train.save_every
 
   def on_step(step, metrics):
@@ -119,7 +137,7 @@ def train(
   try:
     state = training.fit(
       state,
-      step_fn,
+      parts.train_step,
       lambda step: parallel.shard(batches(step)),
       runs.keys(config)[1],
       steps=config.train.steps,
@@ -130,8 +148,7 @@ def train(
   finally:
     log.close()
     checkpoints.close()
-  run = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
-  return run, dataset
+  return runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
 
 
 def write(workdir, config, spec, media, params):
@@ -155,22 +172,41 @@ def write(workdir, config, spec, media, params):
   if wrong is not None:
     raise errors.DataError(f"the parameters do not fit the config: {wrong}")
   state = training.init_state(params, tx, config.train.ema_decay)
+  if checkpoint.exists(workdir):
+    raise errors.UsageError(
+      f"{workdir} already holds a run; choose another --workdir"
+    )
+  _save_first(workdir, state)
   _create(workdir, config, spec, media, record.first({}))
-  checkpoints = checkpoint.Checkpoints(workdir)
-  checkpoints.save(state)
-  checkpoints.close()
   return runs.opened(pathlib.Path(workdir), config, spec, media, net, state)
 
 
-def _check_numbers(section):
-  """UsageError for a count of config.train that is none."""
-  least = dict(steps=1, eval_every=1, log_every=1, save_every=1, keep=1)
-  for key, low in dict(least, keep_best=0).items():
-    value = section[key]
-    if value is not None and value < low:
+def _check_numbers(config):
+  """UsageError for a number of the config that is none."""
+  least = {
+    "seed": 0,
+    "train.batch_size": 1,
+    "train.accumulate": 1,
+    "train.steps": 1,
+    "train.log_every": 1,
+    "train.eval_every": 1,
+    "train.save_every": 1,
+    "train.keep": 1,
+    "train.keep_best": 0,
+    "evaluate.batch_size": 1,
+  }
+  values = configs.flat(configs.plain(config))
+  for key, low in least.items():
+    value = values.get(key)
+    if value is None and key == "train.save_every":
+      continue
+    if type(value) is not int or value < low:
       raise errors.UsageError(
-        f"config.train.{key} {value} must be at least {low}"
+        f"config.{key} {value} must be an integer of at least {low}"
       )
+  decay = values.get("train.ema_decay")
+  if decay is not None and not 0 <= decay < 1:
+    raise errors.UsageError(f"config.train.ema_decay {decay} must be in [0, 1)")
 
 
 def _check_origin(init_from, workdir):
@@ -191,21 +227,69 @@ def _create(workdir, config, spec, media, run):
   )
 
 
-def _go_on(workdir, checkpoints, first_state, dataset, view, allow_data_change):
+def _save_first(workdir, state):
+  """Keeps a first state that the config cannot make again."""
+  checkpoints = checkpoint.Checkpoints(workdir)
+  if checkpoints.steps():
+    raise errors.DataError(
+      f"{workdir}/checkpoints holds states, but there is no run; remove it, or"
+      " choose another --workdir"
+    )
+  checkpoints.save(state)
+  checkpoints.close()
+
+
+def _begin(workdir, state, parts, init_from):
+  """(state, progress) of a run that is new; makes its directory."""
+  config, dataset = parts[:2]
+  if init_from is not None:  # which may be gone when this run goes on
+    _save_first(workdir, state)
+  about = record.first(data.fingerprints(dataset), init_from)
+  _create(workdir, config, dataset.spec, dataset.media, about)
+  return state, None
+
+
+def _go_on(workdir, first_state, parts, view, allow_data_change):
   """(state, progress) of the last checkpoint, or of the start without one."""
+  config, dataset = parts[:2]
+  _, spec, media = checkpoint.load(workdir)
+  kept = dataset._replace(spec=spec, media=media)
+  if dataset.spec != spec or not runs.same_values(kept, dataset):
+    raise errors.DataError(
+      f"{workdir}: the data is not what this run began with: it gives"
+      f" {dataset.spec.num_values} values in shape {dataset.spec.shape}, the"
+      f" run knows {spec.num_values} in shape {spec.shape}, or another"
+      " vocabulary; bring the data back"
+    )
   state, progress = None, None
+  checkpoints = checkpoint.Checkpoints(workdir)
   if checkpoints.steps():
     progress = checkpoints.progress()
     state = checkpoints.restore(jax.eval_shape(first_state))
+  elif checkpoint.read_record(workdir, "run")["init_from"] is not None:
+    raise errors.DataError(
+      f"{workdir}: the checkpoints are gone, and with them the parameters that"
+      " this run began with; start it again in another --workdir"
+    )
+  else:
+    view.warned(f"{workdir} has no checkpoint yet: its run starts again")
+  checkpoints.close()
   done = 0 if state is None else int(state.step)
   prints = data.fingerprints(dataset)
-  for warning in record.resume(workdir, done, prints, allow_data_change):
+  finished = done >= config.train.steps
+  for warning in record.resume(
+    workdir, done, prints, allow_data_change, finished
+  ):
     view.warned(warning)
+  checkpoint.write_record(workdir, "config", configs.plain(config))
   return first_state() if state is None else state, progress
 
 
 def _check_config(config, workdir):
-  """UsageError that names the first key in which the run's config differs."""
+  """UsageError that names the first key in which the run's config differs.
+
+  Where the data lies may differ: what it holds is compared by itself.
+  """
   kept, given = (
     configs.flat(values)
     for values in (checkpoint.load(workdir)[0], configs.plain(config))
@@ -215,12 +299,20 @@ def _check_config(config, workdir):
       repr(values[key]) if key in values else "absent"
       for values in (kept, given)
     )
-    if here != there:
+    if here != there and key not in _PLACES:
       raise errors.UsageError(
         f"{workdir} holds a run of another config: {key} is {there} there,"
         f" {here} here; choose another --workdir, or go on with that run:"
         f" ar_jax train --workdir={workdir}"
       )
+
+
+def _first_state(parts, source):
+  """The state before the first update, of another run's parameters or not."""
+  state = runs.first_state(parts.config, parts.net, parts.tx)
+  if source is None:
+    return state
+  return _from_run(state, source, parts.dataset, parts.config, parts.tx)
 
 
 def _from_run(state, source, dataset, config, tx):

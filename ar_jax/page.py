@@ -63,7 +63,7 @@ def write(workdir, which="last", prompts=(), given="", **sample):
   """
   workdir = pathlib.Path(workdir)
   values, spec, media = checkpoint.load(workdir)
-  states = checkpoint.Checkpoints(workdir)
+  states = checkpoint.Checkpoints(workdir, read_only=True)
   run = runs.load(workdir, which) if states.steps() else None
   states.close()
   config = configs.restore(values)

@@ -25,7 +25,7 @@ def provenance():
     devices=[d.device_kind for d in jax.devices()],
     platform=jax.default_backend(),
     # XLA's sums on CPU depend on the number of threads, in the last bit.
-    threads=os.environ.get("NPROC", str(os.cpu_count())),
+    threads=os.environ.get("NPROC", str(_cores())),
     time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
   )
 
@@ -42,7 +42,7 @@ def first(data, init_from=None):
   return dict(provenance(), **more)
 
 
-def resume(workdir, step, data, allow_data_change):
+def resume(workdir, step, data, allow_data_change, finished=False):
   """Notes in run.json that a run goes on from `step`.
 
   Args:
@@ -50,13 +50,14 @@ def resume(workdir, step, data, allow_data_change):
     step: updates done.
     data: of data.fingerprints.
     allow_data_change: whether other data than before is accepted.
+    finished: nothing is left to train, so that nothing is to be noted.
   Returns:
     Warnings: what is not as it was, so that the bits may differ.
   Raises:
     DataError: the data has changed.
   """
   record = checkpoint.read_record(workdir, "run")
-  warnings, changed = [], []
+  warnings, changed = [], {}
   before = record["data"] or data  # a run that was imported knows none
   for name in {**before, **data}:
     if before.get(name) == data.get(name):
@@ -67,8 +68,10 @@ def resume(workdir, step, data, allow_data_change):
         " differs; bring the data back, or go on with --allow_data_change"
       )
     warnings.append(f"the {name} split is not the one this run began with")
-    changed.append(name)
+    changed[name] = before.get(name)
   now = provenance()
+  if finished and not changed:
+    return []
   last = (record["resumed"] or [record])[-1]
   for key in ("jax", "platform", "devices", "threads", "revision"):
     if last[key] != now[key]:
@@ -81,15 +84,30 @@ def resume(workdir, step, data, allow_data_change):
   return warnings
 
 
+def same_data(workdir):
+  """Whether all starts of a run had the data that it began with."""
+  resumed = checkpoint.read_record(workdir, "run")["resumed"]
+  return not any(start["changed_splits"] for start in resumed)
+
+
+def _cores():
+  """Cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count()
+
+
 def _revision():
-  """The commit of the code, or None where there is no repository or git."""
-  folder = str(pathlib.Path(__file__).parent)
-  command = ["git", "-C", folder, "rev-parse", "HEAD"]
+  """The commit of the code, or None where it is in no repository of its own."""
+  root = pathlib.Path(__file__).parent.parent
+  command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
   try:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
   except OSError:
     return None
-  return done.stdout.strip() or None
+  # An installed package may lie inside somebody else's repository.
+  top, _, commit = done.stdout.strip().partition("\n")
+  return commit if commit and pathlib.Path(top) == root.resolve() else None
 
 
 class Meter:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from ar_jax import (
   data,
   errors,
   evaluate,
+  inputs,
   parallel,
   stream,
   text,
@@ -77,12 +79,15 @@ class Run:
 
     Args:
       x: str, list of str, or values [N, ...] of N items, as spec.shape says.
-      y: conditions of the items by name, [N] or [N, ...]; None: unconditional.
+      y: conditions of the items by name, [N] or [N, ...], of one text also
+        without the first axis; None: unconditional.
     """
     if isinstance(x, str):
-      return float(self.per_site(x).sum())
-    if isinstance(x, list | tuple) and all(isinstance(t, str) for t in x):
-      return np.array([self.log_prob(t) for t in x])
+      return float(self.per_site(x, y).sum())
+    if isinstance(x, list | tuple) and x and isinstance(x[0], str):
+      y_N = inputs.conditions(self.spec, y, len(x))
+      rows = [{k: v[n] for k, v in y_N.items()} for n in range(len(x))]
+      return np.array([self.log_prob(*t) for t in zip(x, rows, strict=True)])
     return self.per_site(x, y).sum(axis=1)
 
   def per_site(self, x, y=None):
@@ -95,21 +100,28 @@ class Run:
 
     Args:
       x: str, or values [N, ...] of N items, as spec.shape says.
-      y: conditions of the items by name; None: unconditional.
+      y: conditions of the items by name, as of log_prob; every window of a
+        text has the same.
     Returns:
       float64 [T] of the T tokens of a text (of an item with an end symbol:
-      up to it, it included), float64 [N, L] of items.
+      up to it, it included, whether the text has it or not), float64 [N, L]
+      of items: 0 where the data does not score the fill after the end.
     """
     if isinstance(x, str):
-      return self._per_token(self._tokens(x))
-    x_NLC = self._values(x)
+      y_1 = inputs.conditions(self.spec, y, 1)
+      return self._per_token(self._tokens(x), y_1)
+    x_NLC = inputs.values(self.spec, x)
+    y_N = inputs.conditions(self.spec, y, len(x_NLC))
 
     def get(index_B):
-      y_B = {k: np.asarray(v)[index_B] for k, v in (y or {}).items()}
+      y_B = {k: v[index_B] for k, v in y_N.items()}
       return x_NLC[index_B], np.ones(x_NLC[index_B].shape[:2], np.float32), y_B
 
-    split = data.Split(len(x_NLC), get)
-    return self._rows(split)[: len(x_NLC)]
+    log_NL = self._rows(data.Split(len(x_NLC), get))
+    if self.media.get("fill") == "unscored":
+      end_N = text.lengths(self.media, x_NLC[..., 0])
+      log_NL = np.where(np.arange(log_NL.shape[1]) < end_N[:, None], log_NL, 0)
+    return log_NL
 
   def sample(self, key, num=1, prompt="", length=None, y=None):
     """Draws `num` texts or items for each prompt; returns Drawn.
@@ -124,6 +136,8 @@ class Run:
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if num < 1 or length is not None and length < 1:
       raise errors.UsageError("num and length of a sample must be at least 1")
+    if not prompts:
+      raise errors.UsageError("give at least one prompt; it may be empty")
     encoded = [self._tokens(p) if p else np.zeros(0, int) for p in prompts]
     known = [token_T for token_T in encoded for _ in range(num)]
     window = self.spec.length
@@ -131,36 +145,36 @@ class Run:
       length = 200 if self.is_stream else window
     wanted = [len(k) + length for k in known]
     if not self.is_stream:
-      if max(map(len, known)) > window:
-        raise errors.UsageError(
-          f"items of this run have {window} sites, the prompt has"
-          f" {max(map(len, known))}"
-        )
+      for words, token_T in zip(prompts, encoded, strict=True):
+        inputs.check_prompt(self.spec, self.media, words, token_T)
       wanted = [min(w, window) for w in wanted]
-    total = max(wanted)
-    if not (self.is_stream and orders.is_identity(self.net.ordering)):
-      total = max(total, window)
+    short = self.is_stream and orders.is_identity(self.net.ordering)
+    totals = wanted if short else [max(w, window) for w in wanted]
     drawn = stream.sample(
       self.net.sampler,
       self.net.ordering,
       self.params,
       key,
       known,
-      total,
+      totals,
       length=window,
       stride=self.config.data.stride if self.is_stream else window,
-      y=y,
+      y=inputs.conditions(self.spec, y, len(known)),
     )
     return self._drawn(drawn, known, wanted)
 
   def _drawn(self, sample, known, wanted):
     x_BTC = sample.x_BLC
-    end_B = np.minimum(text.lengths(self.media, x_BTC[..., 0]), wanted)
+    end_B = text.lengths(self.media, x_BTC[..., 0])
+    site_T = np.arange(x_BTC.shape[1])
+    if self.media.get("fill") == "unscored":
+      # The model never learned what follows the end: it draws noise there.
+      x_BTC[site_T >= end_B[:, None]] = self.media["end"]
+    end_B = np.minimum(end_B, wanted)
     texts = None
     if self.media.get("kind") == "text":
       rows = zip(x_BTC[..., 0], end_B, strict=True)
       texts = [text.decode(self.media, row[:end]) for row, end in rows]
-    site_T = np.arange(x_BTC.shape[1])
     last_B = wanted if self.media.get("fill") == "scored" else end_B
     inside_BT = site_T < np.asarray(last_B)[:, None]
     start_B1 = np.array([[len(k)] for k in known])
@@ -177,17 +191,20 @@ class Run:
       raise errors.UsageError("the items of this run are no text")
     return text.encode(self.media, words)
 
-  def _per_token(self, token_T):
+  def _per_token(self, token_T, y_1):
     window, end = self.spec.length, self.media.get("end")
     count = len(token_T)
     if end is not None:
-      fill = max(1, window - count)
-      token_T = np.pad(token_T, (0, fill), constant_values=end)
-      count = len(token_T) if self.media["fill"] == "scored" else count + 1
-    if not count or not self.is_stream and len(token_T) > window:
+      token_T = text.ended(self.media, token_T)
+      count = len(token_T)
+    if not count or not self.is_stream and count > window:
       raise errors.UsageError(
         f"items of this run have {window} tokens, the text has {count}"
+        f"{'' if end is None else ', its end symbol included'}"
       )
+    if end is not None:
+      token_T = np.pad(token_T, (0, window - count), constant_values=end)
+      count = window if self.media["fill"] == "scored" else count
     if not orders.is_identity(self.net.ordering) and len(token_T) < window:
       raise errors.UsageError(
         f"in the order {self.config.ordering.name} a text needs the"
@@ -199,7 +216,13 @@ class Run:
       window,
       self.config.data.stride if self.is_stream else window,
     )
-    rows_NL = self._rows(split)
+
+    def get(index_B):
+      return *split.get(index_B)[:2], {
+        k: np.repeat(v, len(index_B), 0) for k, v in y_1.items()
+      }
+
+    rows_NL = self._rows(split._replace(get=get))
     _, weight_NL, _ = split.get(np.arange(split.size))
     return rows_NL[weight_NL > 0][:count]
 
@@ -212,25 +235,6 @@ class Run:
       for batch in data.eval_batches(split, size)
     ]
     return np.concatenate(rows)[: split.size]
-
-  def _values(self, x):
-    """int [N, L, C] of items; UsageError for what the model never saw."""
-    x = np.asarray(x)
-    spec = self.spec
-    shapes = (spec.shape, (*spec.shape, spec.channels), (spec.length,))
-    shapes = (*shapes, (spec.length, spec.channels))
-    if x.shape[1:] not in shapes:
-      raise errors.UsageError(
-        f"items of this run have shape {spec.shape} and {spec.channels}"
-        f" channels; got an array {list(x.shape)}, the first axis of which"
-        " numbers the items"
-      )
-    V = spec.num_values
-    if V is not None and x.size and not (x.min() >= 0 and x.max() < V):
-      raise errors.UsageError(
-        f"values of this run are 0..{V - 1}; got {x.min()}..{x.max()}"
-      )
-    return x.reshape(len(x), spec.length, spec.channels)
 
 
 def load(workdir, which="last", sample=None):
@@ -249,7 +253,7 @@ def load(workdir, which="last", sample=None):
   net = assemble.network(config, spec)
   tx = assemble.optimizer(config)
   like = jax.eval_shape(lambda: first_state(config, net, tx))
-  checkpoints = checkpoint.Checkpoints(workdir)
+  checkpoints = checkpoint.Checkpoints(workdir, read_only=True)
   state = checkpoints.restore(like, checkpoints.find(which))
   checkpoints.close()
   state = jax.device_put(state)
@@ -307,11 +311,23 @@ def score(run, dataset, same_data=None):
   )
   if "entropy_rate" in run.media:
     result["entropy_rate"] = run.media["entropy_rate"]
-  folder = run.workdir / "reports"
-  text = json.dumps(result, indent=2) + "\n"
-  (folder / "evaluation.json").write_text(text, encoding="utf-8")
-  np.savez(folder / "items.npz", nats=items.nats_N, weight=items.weight_N)
+  _keep(run.workdir / "reports", result, items)
   return result
+
+
+def _keep(folder, result, items):
+  """Writes items.npz, then evaluation.json, each whole or not at all."""
+  part = folder / ".evaluation.part"
+  words = json.dumps(result, indent=2) + "\n"
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with part.open("wb") as file:
+      np.savez(file, nats=items.nats_N, weight=items.weight_N)
+    os.replace(part, folder / "items.npz")
+    part.write_text(words, encoding="utf-8")
+    os.replace(part, folder / "evaluation.json")
+  except OSError as e:
+    raise errors.StorageError(f"cannot write {folder}: {e.strerror}") from e
 
 
 def score_split(run, params, dataset):

@@ -13,34 +13,40 @@ from ar_jax.types import Sample
 
 
 def sample(
-  sampler, ordering, params, key, prompts, total, *, length, stride, y=None
+  sampler, ordering, params, key, prompts, totals, *, length, stride, y=None
 ):
-  """Continues each prompt to `total` tokens.
+  """Continues each prompt to its total of tokens, each row as if alone.
 
   Args:
     sampler: of a sampler plugin.
-    ordering: Ordering; one other than the identity needs total >= length.
+    ordering: Ordering; one other than the identity needs totals >= length.
     params: of the model.
     key: one key for all rows.
-    prompts: list of B int arrays, of any lengths up to `total`.
-    total: tokens of each row, prompt included.
+    prompts: list of B int arrays, of any lengths up to their totals.
+    totals: tokens of each row, prompt included: int, or B of them.
     length: sites of the window.
     stride: tokens between windows.
     y: conditions by name.
   Returns:
-    Sample with [B, total, 1] and [B, total] numpy arrays.
+    Sample with [B, max total, 1] and [B, max total] numpy arrays: 0 from the
+    total of a row on.
   """
   B = len(prompts)
+  total_B = np.broadcast_to(totals, B)
+  total = int(total_B.max())
+  width = min(length, total)
   x_BTC = np.zeros((B, total, 1), np.int32)
-  known_BT = np.zeros((B, total), bool)
+  # Left to right, what lies beyond the total of a row is seen by none of it.
+  known_BT = np.arange(total) >= total_B[:, None]
   for row, prompt in enumerate(prompts):
     x_BTC[row, : len(prompt), 0] = prompt
     known_BT[row, : len(prompt)] = True
   log_model_BT = np.zeros((B, total), np.float64)
   log_sampler_BT = np.zeros((B, total), np.float64)
-  done = 0
-  for k, start in enumerate(data.window_starts(total, length, stride)):
-    window = slice(start, start + length)
+  row_B1 = np.arange(B)[:, None]
+  done_B = np.zeros(B, int)
+  for k, start_B in enumerate(_window_starts(total_B, length, stride)):
+    at_BL = start_B[:, None] + np.arange(width)
     key_k = jax.random.fold_in(key, k)
     order_key = jax.random.fold_in(key_k, B)
     key_B = jax.vmap(jax.random.fold_in, (None, 0))(order_key, np.arange(B))
@@ -48,14 +54,21 @@ def sample(
       params,
       key_k,
       ordering.draw(key_B),
-      (x_BTC[:, window], known_BT[:, window]),
+      (x_BTC[row_B1, at_BL], known_BT[row_B1, at_BL]),
       y,
     )
-    new = slice(done - start, None)
-    done = min(start + length, total)
-    fresh = slice(start + new.start, done)
-    x_BTC[:, fresh] = np.asarray(part.x_BLC)[:, new]
-    log_model_BT[:, fresh] = np.asarray(part.log_prob_model_BL)[:, new]
-    log_sampler_BT[:, fresh] = np.asarray(part.log_prob_sampler_BL)[:, new]
-    known_BT[:, fresh] = True
+    fresh_BL = (at_BL >= done_B[:, None]) & (at_BL < total_B[:, None])
+    fresh = np.nonzero(fresh_BL)[0], at_BL[fresh_BL]
+    x_BTC[fresh] = np.asarray(part.x_BLC)[fresh_BL]
+    log_model_BT[fresh] = np.asarray(part.log_prob_model_BL)[fresh_BL]
+    log_sampler_BT[fresh] = np.asarray(part.log_prob_sampler_BL)[fresh_BL]
+    known_BT[fresh] = True
+    done_B = np.minimum(start_B + width, total_B)
   return Sample(x_BTC, log_model_BT, log_sampler_BT)
+
+
+def _window_starts(total_B, length, stride):
+  """int [N, B]: of each row, whose last window stays when it has no more."""
+  rows = [data.window_starts(n, length, stride) for n in total_B.tolist()]
+  most = max(map(len, rows))
+  return np.stack([np.pad(r, (0, most - len(r)), "edge") for r in rows], 1)

@@ -19,11 +19,14 @@ class Writer:
 
   Args:
     workdir: of the run.
-    trackers: names out of TRACKERS.
+    trackers: names out of TRACKERS, or one of them; None: none.
     step: updates done before; later lines of an earlier start are dropped.
     identity: str that stays the same when the run is resumed.
     config: plain dict, shown by trackers that can.
     warn: called with a line when a tracker fails.
+  Raises:
+    StorageError: metrics.jsonl cannot be written; also `append`.
+    DataError: what it holds is damaged.
   """
 
   def __init__(
@@ -33,15 +36,18 @@ class Writer:
     self._warn = warn
     self._trackers = {}
     _truncate(self._file, step)
-    for name in trackers:
+    for name in _names(trackers):
       start = TRACKERS[name]
       self._try(name, lambda s=start: s(workdir, step, identity, config or {}))
 
   def append(self, step, values):
     """Adds a line: the step, the time in seconds, and the figures."""
     line = dict(step=step, time=round(time.time(), 3), **values)
-    with self._file.open("a", encoding="utf-8") as f:
-      f.write(json.dumps(line) + "\n")
+    try:
+      with self._file.open("a", encoding="utf-8") as f:
+        f.write(json.dumps(line) + "\n")
+    except OSError as e:
+      raise _unwritten(self._file, e) from e
     for name, (log, _) in list(self._trackers.items()):
       self._try(name, lambda log=log: log(step, _numbers(values)))
 
@@ -53,7 +59,8 @@ class Writer:
   def _try(self, name, action):
     try:
       result = action()
-    except Exception as e:  # whatever a tracker raises, the run goes on
+    # Whatever a tracker raises, the run goes on; Ctrl-C still ends it.
+    except (Exception, SystemExit) as e:
       self._trackers.pop(name, None)
       reason = " ".join(str(e).split()) or type(e).__name__
       if isinstance(e, ImportError):
@@ -66,7 +73,7 @@ class Writer:
 
 def check(trackers):
   """UsageError for a tracker that there is not."""
-  for name in trackers:
+  for name in _names(trackers):
     if name not in TRACKERS:
       raise errors.UsageError(
         f"config.train.trackers: no tracker {name!r}"
@@ -75,25 +82,54 @@ def check(trackers):
 
 
 def read(workdir):
-  """All lines as dicts; a torn last line is left out."""
+  """All lines as dicts; a torn last line is left out.
+
+  Raises:
+    DataError: another line is damaged.
+  """
   file = pathlib.Path(workdir) / "metrics.jsonl"
   if not file.exists():
     return []
-  lines = file.read_text(encoding="utf-8").split("\n")
-  return [json.loads(line) for line in lines[:-1]]
+  lines = file.read_bytes().split(b"\n")[:-1]
+  return [_parsed(file, *numbered) for numbered in enumerate(lines, 1)]
+
+
+def _parsed(file, number, line):
+  try:
+    values = json.loads(line)
+  except ValueError:
+    values = None
+  if not isinstance(values, dict) or "step" not in values:
+    raise errors.DataError(
+      f"{file}, line {number}, is no line of figures: {line[:40]!r};"
+      " delete the line"
+    )
+  return values
+
+
+def _names(trackers):
+  """A tuple of names; a str is one name, not its letters."""
+  return (trackers,) if isinstance(trackers, str) else tuple(trackers or ())
 
 
 def _truncate(file, step):
   """Drops the lines after `step`, which a resumed run writes again."""
-  if not file.exists():
-    return
-  lines = read(file.parent)
-  kept = "".join(json.dumps(r) + "\n" for r in lines if r["step"] <= step)
-  if kept == file.read_text(encoding="utf-8"):
-    return
-  part = file.with_suffix(".part")
-  part.write_text(kept, encoding="utf-8")
-  os.replace(part, file)
+  try:
+    if not file.exists():
+      return
+    lines = read(file.parent)
+    kept = "".join(json.dumps(r) + "\n" for r in lines if r["step"] <= step)
+    if kept.encode() == file.read_bytes():
+      return
+    part = file.with_suffix(".part")
+    part.write_text(kept, encoding="utf-8")
+    os.replace(part, file)
+  except OSError as e:
+    raise _unwritten(file, e) from e
+
+
+def _unwritten(file, error):
+  return errors.StorageError(f"cannot write {file}: {error.strerror or error}")
 
 
 def _numbers(values):
@@ -129,6 +165,12 @@ def _wandb(workdir, step, identity, config):
   del step
   import wandb
 
+  # Without credentials `init` asks for them and waits, in a terminal for ever.
+  online = os.environ.get("WANDB_MODE", "online") == "online"
+  if online and not wandb.login(prompt=False):
+    raise RuntimeError(
+      "no credentials: run `wandb login`, or set WANDB_MODE=offline"
+    )
   run = wandb.init(
     project="ar_jax",
     name=pathlib.Path(workdir).name,

@@ -33,6 +33,7 @@ CORE = {
   "stream": ("types", "data"),
   "checkpoint": ("types", "errors"),
   "markup": (),
+  "inputs": ("errors",),
   "prepare": ("errors", "corpus"),
   "huggingface": ("errors", "text"),
   "gpt2": ("types", "errors", "registry", "huggingface"),

@@ -7,10 +7,13 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import registry
+from ar_jax import config as configs
+from ar_jax import launch, registry
+from ar_jax.commands import _show
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -137,6 +140,21 @@ TRAIN = ["train", "--config=configs/text_gpt.py:tiny", "--workdir=/nowhere/x"]
     (["show_order", "snail", "--shape=4"], 2, "no plugin named 'snail'"),
     (["show_order", "raster", "--shape=4xx"], 2, "no shape such as 16x16"),
     (["sweep", "experiments/none.py", "--workdir=/x"], 2, "no file"),
+    (
+      ["sweep", "experiments/none.py", "--workdir=/x", "--config.seed=1"],
+      2,
+      "a study sets its own configs",
+    ),
+    (
+      ["sample", "--workdir=/nowhere", "--config.sample.temperature=1"],
+      2,
+      "nearest: --temperature",
+    ),
+    (
+      ["report", "/nowhere", "--config.nonsense=3"],
+      2,
+      "`ar_jax report` reads no config: no --config.nonsense; its flags: --",
+    ),
   ],
 )
 def test_a_mistake_is_one_line_and_a_code(argv, code, message, capsys):
@@ -157,6 +175,17 @@ def test_mistakes_in_a_run_are_named(workdir, tmp_path, capsys):
     (["evaluate", flag, "--stride=65"], 2, "stride 65 must be in 1..64"),
     (["evaluate", flag, "--split=test"], 2, "there are: train, valid"),
     (["evaluate", flag, "--config.data.level=byte"], 3, "not what this run"),
+    (
+      ["evaluate", flag, "--config.model.depth=3"],
+      2,
+      "config.model.depth is the run's; evaluate takes data.* and evaluate.*",
+    ),
+    (["evaluate", flag, "--config.seed=3"], 2, "config.seed is the run's"),
+    (
+      ["evaluate", flag, "--config.evalute.split=train"],
+      2,
+      "nearest: evaluate.split",
+    ),
     ([*TRAIN[:2], flag], 2, "of another config: train."),
     (
       ["train", flag, "--config.optimizer.lr=1.0"],
@@ -224,3 +253,78 @@ def test_study_reports_its_orders_and_does_not_repeat(tmp_path, capsys):
   again = capsys.readouterr().out
   assert "step 2" not in again
   assert out.splitlines()[-8:] == again.splitlines()[-8:]
+
+
+_STUDY = """
+def sweep():
+  return [dict(config="configs/text_gpt.py:tiny,data=text_file", **%r)]
+
+def report(rows, folder):
+  (row,) = rows
+  text = f"{row['step']} {row['model']['split']} {row['model']['protocol']}"
+  nats = row["items"]["nats"].sum() / row["items"]["weight"].sum()
+  (folder / "said").write_text(f"{text} {nats:.6f}")
+  return []
+"""
+
+
+def test_a_study_takes_no_scores_but_its_own(tmp_path, capsys):
+  cell = {"train.steps": 2, "train.save_every": 1, "train.log_every": 1}
+  cell = {**cell, "data.stride": 64, "evaluate.baselines": ()}
+  cell["data.path"] = str(tmp_path / "input.txt")
+  (tmp_path / "input.txt").write_text("a short text of many lines\n" * 400)
+  (tmp_path / "study.py").write_text(_STUDY % cell)
+  workdir = tmp_path / "runs" / "000"
+  result = workdir / "reports" / "evaluation.json"
+  items = workdir / "reports" / "items.npz"
+  said = tmp_path / "runs" / "said"
+
+  def interrupt(step, metrics):
+    if step == 2:
+      raise KeyboardInterrupt
+
+  config = configs.load("configs/text_gpt.py:tiny,data=text_file", cell.items())
+  with pytest.raises(KeyboardInterrupt):
+    launch.train(config, workdir, launch.SILENT._replace(stepped=interrupt))
+  evaluate = ["evaluate", f"--workdir={workdir}"]
+  assert program.main(evaluate) == 0
+  assert json.loads(result.read_text())["step"] == 1
+
+  argv = ["sweep", str(tmp_path / "study.py"), f"--workdir={tmp_path}/runs"]
+  assert program.main(argv) == 0
+  own = said.read_text()
+  assert own.startswith("2 valid w64/s64/first site scored ")
+  nats = json.loads(result.read_text())["model"]["nats_per_site"]
+  assert float(own.split()[-1]) == pytest.approx(nats, abs=1e-6)
+
+  def again():
+    said.unlink()
+    capsys.readouterr()
+    assert program.main(argv) == 0
+    assert said.read_text() == own
+    return capsys.readouterr().out
+
+  for flag in ("--split=train", "--stride=32"):
+    assert program.main([*evaluate, flag]) == 0
+    again()
+  text = result.read_text()
+  result.write_text(text.replace('"split": "valid"', '"split": "test"'))
+  again()
+  items.unlink()
+  again()
+  items.write_bytes(items.read_bytes()[:100])
+  again()
+  result.write_text("{")
+  again()
+  before = result.stat().st_mtime_ns
+  assert again().count("\n") == 1  # the name of the cell
+  assert result.stat().st_mtime_ns == before
+
+
+def test_a_sample_of_nothing_says_so(capsys):
+  nothing = np.zeros(0).sum()
+  _show.sample(3, "the prompt", nothing, nothing, 0, 0)
+  out = capsys.readouterr().out
+  assert "sample 3: nothing to draw" in out
+  assert "the prompt" in out
+  assert "nan" not in out

@@ -47,6 +47,24 @@ def test_splits_by_file(folder):
     assert text.decode(made.media, stream) == part * 20
 
 
+def test_a_file_given_twice_is_named(folder):
+  a, b = (f"{folder}/{name}.txt" for name in "ab")
+  for path in (f"{a},{a}", f"{folder}/*.txt,{a}", f"{a},{folder}/./a.txt"):
+    with pytest.raises(errors.DataError, match="path: .*a.txt .* twice"):
+      _make(path)
+  message = r"valid_path: .*b.txt is also in config.data.path"
+  with pytest.raises(errors.DataError, match=message):
+    _make(f"{folder}/*.txt", valid_path=b)
+  message = r"test_path: .*b.txt is also in config.data.valid_path"
+  with pytest.raises(errors.DataError, match=message):
+    _make(a, valid_path=b, test_path=b)
+
+
+def test_the_source_names_the_files(folder):
+  assert _make(folder / "a.txt").media["source"] == "a.txt"
+  assert _make(f"{folder}/*.txt").media["source"] == "a.txt and 2 more"
+
+
 def test_splits_by_bytes_are_exact_at_level_byte():
   raw = "é".encode() * 100
   parts = corpus.cut(raw, "91/55/54", "byte")
@@ -83,6 +101,8 @@ def test_file_errors_say_what_and_where(tmp_path):
     _make(tmp_path)
   with pytest.raises(errors.UsageError, match="--config.data.path=FILE"):
     _make("")
+  with pytest.raises(errors.UsageError, match="--config.data.path=FILE"):
+    _make(" , ")
   (tmp_path / "empty.txt").write_bytes(b"")
   with pytest.raises(errors.DataError, match="empty.txt is empty"):
     _make(tmp_path / "empty.txt")
@@ -163,6 +183,26 @@ def test_a_tokenizer_that_changes_the_text_is_refused(folder):
     errors.DataError, match="'two Words' comes back as 'two w"
   ):
     text.encode(media, "two Words")
+
+
+def test_a_character_without_a_token_is_named(folder):
+  tokenizers = pytest.importorskip("tokenizers")
+  level = tokenizers.pre_tokenizers.ByteLevel
+  made = tokenizers.Tokenizer(
+    tokenizers.models.BPE({"a": 0, "b": 1, "?": 2}, [], unk_token="?")
+  )
+  made.pre_tokenizer = level(add_prefix_space=False)
+  made.decoder = tokenizers.decoders.ByteLevel()
+  path = folder / "tokenizer.json"
+  made.save(str(path))
+  media = text.make_media("bpe", "t", tokenizer=str(path))
+  message = "character 'x' at position 5 comes back as '\\?'"
+  with pytest.raises(errors.DataError, match=message):
+    text.encode(media, "ababaxab")
+  # Also behind the first part that the tokenizer is given at once.
+  far = "ab" * text._CHUNK
+  with pytest.raises(errors.DataError, match=f"position {len(far)} comes"):
+    text.encode(media, far + "x")
 
 
 def test_tokenizer_files_are_checked(tmp_path):

@@ -129,12 +129,37 @@ def test_sampling_stops_at_the_end_symbol(trained):
     assert (drawn.log_prob_model_BT[row, after] == 0).all()
   lengths = {len(t) for t in drawn.texts}
   assert len(lengths) > 2
-  ended = [t.rstrip("\n") for t in drawn.texts if t.endswith("\n")]
-  # What is sampled is scored the same.
-  rows = [i for i, t in enumerate(drawn.texts) if t.endswith("\n")]
-  np.testing.assert_allclose(
-    drawn.log_prob_model_BT[rows].sum(1), trained.log_prob(ended), rtol=1e-4
-  )
+
+
+@pytest.fixture(scope="module")
+def drawn(trained):
+  """(Drawn, the rows of it that end)."""
+  drawn = trained.sample(jax.random.key(0), 200)
+  return drawn, [i for i, t in enumerate(drawn.texts) if t.endswith("\n")]
+
+
+def test_what_is_sampled_is_scored_the_same(trained, drawn):
+  drawn, rows = drawn
+  texts = [drawn.texts[i] for i in rows]
+  wanted = drawn.log_prob_model_BT[rows].sum(1)
+  # With its end symbol or without, a text is the same item.
+  np.testing.assert_allclose(trained.log_prob(texts), wanted, rtol=1e-4)
+  stripped = [t.rstrip("\n") for t in texts]
+  np.testing.assert_allclose(trained.log_prob(stripped), wanted, rtol=1e-4)
+  x_NL = drawn.x_BTC[..., 0]
+  log_N = trained.log_prob(x_NL)
+  np.testing.assert_allclose(log_N[rows], wanted, rtol=1e-4)
+  # What the fill is does not count, as it does not in the evaluation.
+  x_NL = np.where(drawn.drawn_BT, x_NL, 1)
+  np.testing.assert_array_equal(trained.log_prob(x_NL), log_N)
+  with pytest.raises(errors.UsageError, match="goes on after its end symbol"):
+    trained.log_prob("a\nb")
+
+
+def test_a_sample_is_filled_as_the_data_is(trained, drawn):
+  x_BT = drawn[0].x_BTC[..., 0]
+  ended_BT = np.cumsum(x_BT == trained.media["end"], 1) > 0
+  assert (x_BT[ended_BT] == trained.media["end"]).all()
 
 
 def test_a_prompt_is_continued(trained):
@@ -143,3 +168,23 @@ def test_a_prompt_is_continued(trained):
   assert all(t.startswith("b") for t in drawn.texts[5:])
   with pytest.raises(errors.UsageError, match="4 sites, the prompt has 5"):
     trained.sample(jax.random.key(0), prompt="ababa")
+  with pytest.raises(errors.UsageError, match="4 sites, the prompt has 4"):
+    trained.sample(jax.random.key(0), prompt="abab")
+  with pytest.raises(errors.UsageError, match="already ends the item"):
+    trained.sample(jax.random.key(0), prompt="ab\n")
+  message = "4 tokens, the text has 5, its end symbol included"
+  with pytest.raises(errors.UsageError, match=message):
+    trained.log_prob("abab")
+
+
+def test_files_are_split_into_lines_each_by_itself(tmp_path):
+  (tmp_path / "a.txt").write_bytes(b"ab\r\na")
+  (tmp_path / "b.txt").write_bytes(b"bb\nb\r\n\r\n")
+  made = _make(f"{tmp_path}/*.txt")
+  seen = b"".join(s.raw for s in made.splits.values()).decode()
+  assert sorted(seen.split()) == ["a", "ab", "b", "bb"]
+  assert made.media["vocabulary"] == ["\n", "a", "b"]
+  assert made.media["source"] == "a.txt and 1 more"
+  (tmp_path / "c.txt").write_bytes(b"\n\r\n\n")
+  with pytest.raises(errors.DataError, match="c.txt holds empty lines only"):
+    _make(f"{tmp_path}/*.txt")

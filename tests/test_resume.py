@@ -1,16 +1,25 @@
-"""A run that was stopped ends as one that was not, bit for bit."""
+"""A run that was stopped ends as one that was not, bit for bit.
+
+Longer than 400 lines because the stops, the starts and what they refuse share
+one small run.
+"""
 
 import hashlib
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import ar_jax
-from ar_jax import assemble, checkpoint, data, errors, launch, writer
+from ar_jax import __main__ as program
+from ar_jax import assemble, checkpoint, data, errors, launch, train, writer
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -187,7 +196,8 @@ def test_a_finished_run_is_left_as_it_is(calm, tmp_path):
   shutil.copytree(calm[0], cut)
   assert _train(cut, seen).step == STEPS
   assert not seen
-  assert _metrics(cut) == _metrics(calm[0])
+  for file in ("metrics.jsonl", "run.json", "config.json"):
+    assert (cut / file).read_bytes() == (calm[0] / file).read_bytes()
 
 
 def test_another_config_is_refused_by_its_first_key(calm):
@@ -222,12 +232,13 @@ def test_other_data_is_refused_unless_allowed(calm, tmp_path, monkeypatch):
   assert warnings == ["the valid split is not the one this run began with"]
   record = json.loads((cut / "run.json").read_text())
   assert [r["step"] for r in record["resumed"]] == [11]
-  assert record["resumed"][0]["changed_splits"] == ["valid"]
+  assert list(record["resumed"][0]["changed_splits"]) == ["valid"]
 
 
 def test_other_versions_are_said(calm, tmp_path, monkeypatch):
   cut = tmp_path / "run"
   shutil.copytree(calm[0], cut)
+  shutil.rmtree(cut / "checkpoints" / "12")
   file = cut / "run.json"
   record = json.loads(file.read_text())
   file.write_text(json.dumps(dict(record, jax="0.1.2", threads="64")))
@@ -273,6 +284,10 @@ def test_a_run_that_goes_on_does_not_start_again(calm):
     ("keep", 0),
     ("keep_best", -1),
     ("log_every", 0),
+    ("batch_size", 0),
+    ("accumulate", 0),
+    ("eval_every", None),
+    ("ema_decay", 2.0),
   ],
 )
 def test_counts_that_are_none_are_named(tmp_path, key, value):
@@ -288,3 +303,155 @@ def test_init_from_of_another_network_names_the_leaf(calm, tmp_path):
   with pytest.raises(errors.DataError, match=message):
     launch.train(config, tmp_path / "run", init_from=calm[0])
   assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_leaves_alone_what_is_being_written(calm, tmp_path):
+  cut = tmp_path / "run"
+  shutil.copytree(calm[0], cut)
+  part = cut / "checkpoints" / "13.orbax-checkpoint-tmp"
+  part.mkdir()
+  assert ar_jax.load(cut).step == STEPS
+  assert part.is_dir()
+
+
+def test_two_starts_at_once_are_one_too_many(tmp_path):
+  folder = tmp_path / "run"
+  with (
+    checkpoint.locked(folder),
+    pytest.raises(errors.StorageError, match="another process trains in"),
+  ):
+    launch.train(_config(), folder)
+  assert not (folder / "config.json").exists()
+
+
+def test_the_same_tokens_of_another_alphabet_are_other_data(
+  calm, tmp_path, monkeypatch
+):
+  cut = tmp_path / "run"
+  shutil.copytree(calm[0], cut)
+  original = assemble.dataset
+
+  def changed(config):
+    made = original(config)
+    return made._replace(media=dict(made.media, vocabulary=["x", "y"]))
+
+  monkeypatch.setattr(assemble, "dataset", changed)
+  for allowed in (False, True):
+    with pytest.raises(errors.DataError, match="or another vocabulary"):
+      launch.train(_config(), cut, allow_data_change=allowed)
+
+
+def test_checkpoints_that_are_gone_are_said(calm, tmp_path):
+  config = _config(**{"train.save_every": None, "train.keep": 1})
+  cut, warnings = tmp_path / "run", []
+  assert _train(cut, {}, stop=2, config=config) is None
+  view = launch.SILENT._replace(warned=warnings.append)
+  launch.train(config, cut, view)
+  assert warnings == [f"{cut} has no checkpoint yet: its run starts again"]
+  other = tmp_path / "other"
+  _train(other, {}, config=config, init_from=calm[0])
+  shutil.rmtree(other / "checkpoints")
+  with pytest.raises(errors.DataError, match="the checkpoints are gone"):
+    launch.train(config, other)
+
+
+def test_states_without_a_run_are_not_taken_for_one(calm, tmp_path):
+  shutil.copytree(calm[0] / "checkpoints", tmp_path / "run" / "checkpoints")
+  with pytest.raises(errors.DataError, match="holds states, but there is no"):
+    _train(tmp_path / "run", {}, init_from=calm[0])
+
+
+@pytest.mark.parametrize("name", ["config", "spec", "run"])
+def test_a_damaged_record_is_named(calm, tmp_path, name):
+  cut = tmp_path / "run"
+  shutil.copytree(calm[0], cut)
+  for content in ("{}", "[]", '{"a": 1'):
+    (cut / f"{name}.json").write_text(content)
+    with pytest.raises(errors.DataError, match=r"\.json"):
+      ar_jax.load(cut)
+    with pytest.raises(errors.DataError, match=r"\.json"):
+      launch.train(_config(), cut)
+
+
+def test_a_score_that_is_no_number_is_never_the_best(tmp_path):
+  kept = checkpoint.Checkpoints(tmp_path, keep=3, keep_best=1)
+  tx = optax.sgd(0.1)
+  for step, score in enumerate([float("nan"), 2.0, 1.0, None]):
+    state = train.init_state(dict(w=jnp.ones(2)), tx)
+    kept.save(state._replace(step=jnp.int32(step)), score=score)
+  assert kept.find("best") == 2
+  kept.close()
+
+
+@pytest.fixture
+def moved(tmp_path):
+  """A run on a text file that was stopped, and the file's new place."""
+  path, folder = tmp_path / "input.txt", tmp_path / "run"
+  path.write_text("".join(f"fox {i} jumps\n" for i in range(200)))
+  argv = ["train", "--config=configs/text_gpt.py:data=text_file,tiny"]
+  argv += [f"--config.data.path={path}", f"--workdir={folder}"]
+  argv += ["--config.train.steps=4", "--config.train.eval_every=2"]
+  argv += ["--config.evaluate.baselines=", "--config.train.keep=2"]
+  assert program.main(argv) == 0
+  shutil.rmtree(folder / "checkpoints" / "4")
+  (tmp_path / "moved").mkdir()
+  return folder, path.rename(tmp_path / "moved" / "input.txt")
+
+
+def test_a_directory_alone_goes_on_also_when_the_data_has_moved(moved, capsys):
+  folder, path = moved
+  before = _states(folder)
+  assert list(before) == [2]
+  assert program.main(["train", f"--workdir={folder}"]) == 3
+  assert "no file" in capsys.readouterr().err
+  argv = ["train", f"--workdir={folder}", f"--config.data.path={path}"]
+  assert program.main(argv) == 0
+  assert "2 steps were done before: goes on, 2 to go" in capsys.readouterr().out
+  assert list(_states(folder)) == [2, 4]
+  assert program.main(["train", f"--workdir={folder}"]) == 0
+  assert "nothing is left to train" in capsys.readouterr().out
+
+
+def test_other_data_is_refused_by_the_command_too(moved, capsys):
+  folder, path = moved
+  path.write_text(path.read_text().replace("fox 7", "fox 8"))
+  argv = ["train", f"--workdir={folder}", f"--config.data.path={path}"]
+  assert program.main(argv) == 3
+  assert "--allow_data_change" in capsys.readouterr().err
+  assert program.main([*argv, "--allow_data_change"]) == 0
+  result = json.loads((folder / "reports" / "evaluation.json").read_text())
+  assert result["same_data"] is False
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_equals_uninterrupted(tmp_path):
+  """kill -9 of the command, again and again, until it ends by itself."""
+  overrides = OVERRIDES | {"train.steps": 60, "train.save_every": 2}
+  overrides |= {"train.keep": 1}
+  start = [sys.executable, "-m", "ar_jax", "train"]
+  first = ["--config=configs/markov_gpt.py:tiny"]
+  first += [f"--config.{k}={v}" for k, v in overrides.items()]
+
+  def run(folder, more, seconds):
+    argv = [*start, f"--workdir={folder}", *more]
+    done = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+      return done.wait(seconds)
+    except subprocess.TimeoutExpired:
+      done.kill()
+      done.wait()
+      return None
+
+  assert run(tmp_path / "calm", first, 300) == 0
+  rng, kills = np.random.default_rng(0), 0
+  while True:
+    folder = tmp_path / "cut"
+    more = [] if (folder / "config.json").exists() else first
+    code = run(folder, more, rng.uniform(4, 14) * (1 + kills / 4))
+    if code is not None:
+      break
+    kills += 1
+  assert code == 0
+  assert kills > 1
+  assert _states(folder)[60] == _states(tmp_path / "calm")[60]
+  assert _metrics(folder) == _metrics(tmp_path / "calm")

@@ -1,7 +1,9 @@
 """A run asked from Python: texts and arrays, likelihood and samples."""
 
+import dataclasses
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 
 import ar_jax
+from ar_jax import assemble, errors, launch, text
 from ar_jax import config as configs
-from ar_jax import errors, launch, text
 from ar_jax import run as runs
+from ar_jax.types import Condition
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -93,6 +96,21 @@ def test_samples_score_as_they_were_drawn(trained):
   assert again.texts == drawn.texts
 
 
+def test_prompts_of_several_lengths_score_as_they_were_drawn(trained):
+  run, dataset = trained
+  written = dataset.splits["valid"].raw.decode()
+  prompts = [written[:n] for n in (50, 80, 3)]
+  drawn = run.sample(jax.random.key(1), prompt=prompts, length=30)
+  assert [len(t) for t in drawn.texts] == [80, 110, 33]
+  np.testing.assert_allclose(
+    drawn.log_prob_model_BT.sum(axis=1), run.log_prob(drawn.texts), rtol=1e-5
+  )
+  # A row does not depend on how long its neighbor's prompt is.
+  other = [prompts[0], written[:60], prompts[2]]
+  again = run.sample(jax.random.key(1), prompt=other, length=30)
+  assert again.texts[::2] == drawn.texts[::2]
+
+
 def test_settings_of_the_sampler_are_said_on_loading(trained):
   run, _ = trained
   greedy = ar_jax.load(run.workdir, temperature=0.0)
@@ -111,6 +129,15 @@ def test_settings_of_the_sampler_are_said_on_loading(trained):
     (lambda r: r.log_prob(np.zeros((2, 63), int)), "got an array .2, 63."),
     (lambda r: r.log_prob(np.full((1, 64), 500)), "got 500..500"),
     (lambda r: r.log_prob(np.full((1, 64), -1)), "got -1..-1"),
+    (lambda r: r.log_prob(np.zeros((1, 64))), "are integers; got float64"),
+    (lambda r: r.log_prob(np.zeros((0, 64), int)), "at least one item"),
+    (lambda r: r.log_prob([]), "at least one item"),
+    (lambda r: r.log_prob("a", dict(sort=0)), "no condition 'sort'"),
+    (lambda r: r.sample(jax.random.key(0), prompt=[]), "at least one prompt"),
+    (
+      lambda r: r.sample(jax.random.key(0), y=dict(sort=[0])),
+      "no condition 'sort'",
+    ),
     (lambda r: r.sample(jax.random.key(0), 0), "must be at least 1"),
     (lambda r: r.sample(jax.random.key(0), prompt="☃"), "'☃' at position 0"),
   ],
@@ -118,6 +145,82 @@ def test_settings_of_the_sampler_are_said_on_loading(trained):
 def test_questions_without_an_answer_are_named(trained, ask, message):
   with pytest.raises(errors.UsageError, match=message):
     ask(trained[0])
+
+
+@pytest.fixture
+def conditional(trained):
+  """The run, as if its texts had labels, by which they differ much."""
+  run, _ = trained
+  spec = run.spec._replace(conditions=dict(sort=Condition("label", 3)))
+  net = assemble.network(run.config, spec)
+  params = jax.tree.map(lambda a: a, net.model.init(jax.random.key(0)))
+  params["label"]["sort"] = 9 * params["label"]["sort"]
+  return dataclasses.replace(run, spec=spec, net=net, params=params)
+
+
+def test_a_text_is_scored_under_its_condition(conditional):
+  run = conditional
+  written = "The names of a class, " * 4
+  one, two = (run.per_site(written, dict(sort=k)) for k in (1, 2))
+  assert len(one) == len(written) > 64
+  # Every window has it.
+  assert (abs(one - two)[:64] > 1e-3).any()
+  assert (abs(one - two)[64:] > 1e-3).any()
+  np.testing.assert_array_equal(run.per_site(written, dict(sort=[1])), one)
+  np.testing.assert_allclose(
+    run.log_prob([written] * 2, dict(sort=[2, 1])), [two.sum(), one.sum()]
+  )
+  x_NL = text.encode(run.media, written[:64])[None]
+  np.testing.assert_allclose(
+    run.per_site(x_NL, dict(sort=[1]))[0], one[:64], rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  ("value", "message"),
+  [
+    ([0, 1], "sort.* of 1 .* shape .1., got .2."),
+    (3, "sort.* are 0..2; got 3"),
+    (-1, "sort.* are 0..2; got -1"),
+    (0.5, "sort.* integers; got float64"),
+  ],
+)
+def test_wrong_conditions_are_named(conditional, value, message):
+  with pytest.raises(errors.UsageError, match=message):
+    conditional.log_prob("The", dict(sort=value))
+
+
+def test_reports_are_written_whole_or_not_at_all(trained, monkeypatch):
+  run, dataset = trained
+  shutil.rmtree(run.workdir / "reports")
+  runs.score(run, dataset)
+  kept = sorted(f.name for f in (run.workdir / "reports").iterdir())
+  assert kept == ["evaluation.json", "items.npz"]
+  before = (run.workdir / "reports" / "evaluation.json").read_bytes()
+
+  def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(runs.os, "replace", full)
+  with pytest.raises(errors.StorageError, match="reports: No space left"):
+    runs.score(run, dataset)
+  monkeypatch.undo()
+  monkeypatch.setattr(runs.np, "savez", full)
+  with pytest.raises(errors.StorageError, match="reports: No space left"):
+    runs.score(run, dataset)
+  assert (run.workdir / "reports" / "evaluation.json").read_bytes() == before
+
+
+def test_opening_a_run_changes_nothing_in_it(trained, monkeypatch):
+  seen = []
+  Checkpoints = runs.checkpoint.Checkpoints
+  monkeypatch.setattr(
+    runs.checkpoint,
+    "Checkpoints",
+    lambda *a, **k: seen.append(k) or Checkpoints(*a, **k),
+  )
+  ar_jax.load(trained[0].workdir)
+  assert seen == [dict(read_only=True)]
 
 
 def test_another_order_needs_a_whole_window(tmp_path, monkeypatch):

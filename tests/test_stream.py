@@ -56,6 +56,27 @@ def test_log_probs_equal_the_strided_evaluation(order, total):
     )
 
 
+def test_rows_of_several_lengths_are_each_drawn_as_if_alone():
+  parts = _parts()
+  ordering, head, model, params, _ = parts
+  totals = [5, 13, 21, 16, 8]
+  prompts = [np.arange(n) % VALUES for n in (0, 10, 2, 9, 8)]
+  drawn = _draw(parts, prompts, totals)
+  score = evaluate.make_score(model, head, ordering, seed=0)
+  for row, total in enumerate(totals):
+    alike = _draw(parts, [prompts[row]] * len(totals), total)
+    np.testing.assert_array_equal(drawn.x_BLC[row, :total], alike.x_BLC[row])
+    assert (drawn.x_BLC[row, total:] == 0).all()
+    for log_BT in (drawn.log_prob_model_BL, drawn.log_prob_sampler_BL):
+      assert (log_BT[row, total:] == 0).all()
+    if total >= LENGTH:
+      split = data.windows(drawn.x_BLC[row, :total, 0], LENGTH, STRIDE)
+      wanted = evaluate.evaluate(score, params, split, "valid", 4, ordering)
+      np.testing.assert_allclose(
+        -drawn.log_prob_model_BL[row].sum(), wanted.nats, rtol=1e-5
+      )
+
+
 def test_prompts_of_any_lengths_are_kept():
   prompts = [np.array(p, int) for p in ([], [0], [4, 0, 0], range(5), [1] * 14)]
   drawn = _draw(_parts(), prompts, 17)

@@ -78,8 +78,11 @@ def _scalars(folder):
   return found
 
 
-def _fake_wandb(monkeypatch, log):
-  """A module of the name `wandb` that notes what it is told."""
+def _fake_wandb(monkeypatch, log, known=True):
+  """A module of the name `wandb` that notes what it is told.
+
+  known: whether it finds credentials.
+  """
   told = []
   run = types.SimpleNamespace(
     define_metric=lambda *a, **k: told.append(("metric", a, k)),
@@ -88,6 +91,7 @@ def _fake_wandb(monkeypatch, log):
   )
   module = types.ModuleType("wandb")
   module.Settings = dict
+  module.login = lambda prompt: known and not prompt
   module.init = lambda **k: (told.append(("init", k)), run)[1]
   monkeypatch.setitem(sys.modules, "wandb", module)
   return told
@@ -127,6 +131,86 @@ def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(
   ]
   assert ("finish",) not in told
   assert len(writer.read(tmp_path)) == len(LINES)
+
+
+def test_wandb_without_credentials_does_not_ask_for_them(tmp_path, monkeypatch):
+  told = _fake_wandb(monkeypatch, None, known=False)
+  warnings = []
+  options = dict(trackers=("wandb",), warn=warnings.append)
+  monkeypatch.delenv("WANDB_MODE", raising=False)
+  _write(tmp_path, **options)
+  assert not told
+  assert len(warnings) == 1
+  assert "run `wandb login`, or set WANDB_MODE=offline" in warnings[0]
+  monkeypatch.setenv("WANDB_MODE", "offline")
+  _write(tmp_path, **options)
+  assert told[0][0] == "init"
+  assert len(warnings) == 1
+
+
+def test_a_tracker_that_exits_does_not_end_the_run(tmp_path, monkeypatch):
+  def leave(values):
+    raise SystemExit(1)
+
+  _fake_wandb(monkeypatch, leave)
+  warnings = []
+  _write(tmp_path, trackers=("wandb",), warn=warnings.append)
+  assert len(warnings) == 1
+  assert len(writer.read(tmp_path)) == len(LINES)
+
+
+def test_an_interrupt_is_not_taken_for_a_tracker_that_fails(
+  tmp_path, monkeypatch
+):
+  def interrupted(values):
+    raise KeyboardInterrupt
+
+  _fake_wandb(monkeypatch, interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    _write(tmp_path, trackers=("wandb",))
+
+
+def test_one_tracker_may_be_named_without_a_tuple(tmp_path, monkeypatch):
+  told = _fake_wandb(monkeypatch, None)
+  for none in (None, ()):
+    writer.check(none)
+    _write(tmp_path, trackers=none)
+  assert not told
+  writer.check("wandb")
+  _write(tmp_path, trackers="wandb")
+  assert told[0][0] == "init"
+  with pytest.raises(errors.UsageError, match="no tracker 'wandbb'"):
+    writer.check("wandbb")
+
+
+def test_figures_that_cannot_be_written_are_a_storage_error(
+  tmp_path, monkeypatch
+):
+  log = writer.Writer(tmp_path)
+  (tmp_path / "metrics.jsonl").mkdir()
+  with pytest.raises(errors.StorageError, match=r"metrics\.jsonl: Is a dir"):
+    log.append(*LINES[0])
+  (tmp_path / "metrics.jsonl").rmdir()
+  _write(tmp_path)
+
+  def full(*_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(os, "replace", full)
+  with pytest.raises(errors.StorageError, match=r"metrics\.jsonl: No space"):
+    writer.Writer(tmp_path, step=1)
+
+
+@pytest.mark.parametrize("bad", [b"{bad", b"", b"3", b"\xff\xfe", b"{}"])
+def test_a_damaged_line_is_named(tmp_path, bad):
+  _write(tmp_path)
+  file = tmp_path / "metrics.jsonl"
+  first, *others = file.read_bytes().split(b"\n")
+  file.write_bytes(b"\n".join([first, bad, *others]))
+  for use in (writer.read, writer.Writer):
+    with pytest.raises(errors.DataError, match=r"metrics\.jsonl, line 2") as e:
+      use(tmp_path)
+    assert "\n" not in str(e.value)
 
 
 def test_a_tracker_that_is_not_installed_is_said(tmp_path, monkeypatch):

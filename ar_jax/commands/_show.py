@@ -40,10 +40,15 @@ def warn(message):
 
 
 class Progress:
-  """The live line of a training run; lines where output is no terminal."""
+  """The live line of a training run; lines where output is no terminal.
 
-  def __init__(self, steps):
-    self._steps = steps
+  Args:
+    steps: of the run.
+    brief: whether a run with nothing left to train is passed over.
+  """
+
+  def __init__(self, steps, brief=False):
+    self._steps, self._brief = steps, brief
     self._live = None
     self._last = self._since = None
     if _OUT.is_terminal:
@@ -68,6 +73,8 @@ class Progress:
       self._live.stop()
 
   def _started(self, about):
+    if self._brief and about["step"] == about["steps"]:
+      return
     say(
       f"{about['model']}, {about['params']:,} parameters, order"
       f" {about['ordering']}, on {about['data']} ({about['items']:,} items)"
@@ -177,6 +184,10 @@ def _verdict(model, bars):
 
 def sample(row, text, log_model, log_sampler, tokens, num_bytes=None):
   """One sample under its header; num_bytes: of what was drawn, if text."""
+  if not tokens:
+    _OUT.rule(f"sample {row}: nothing to draw", align="left")
+    _OUT.print(escape(text))
+    return
   per_byte = ""
   if num_bytes:
     bits = -log_model / math.log(2) / num_bytes

@@ -10,6 +10,9 @@ Every site is scored exactly once. The figures go to
 reports/evaluation.json, the bars into reports/curves.png.
 """
 
+OVERRIDES = True
+_FREE = ("data", "evaluate")  # sections; all else is the run's
+
 
 def add_arguments(parser):
   """Flags of the command."""
@@ -36,7 +39,7 @@ def run(args):
   import dataclasses
 
   from ar_jax import config as configs
-  from ar_jax import report
+  from ar_jax import errors, report
   from ar_jax import run as runs
   from ar_jax.commands import _show
 
@@ -51,6 +54,11 @@ def run(args):
     if value is not None:
       configs.override(config, key, value)
   for key, value in args.overrides:
+    section = key.split(".")[0]
+    if section in config and section not in _FREE:
+      raise errors.UsageError(
+        f"config.{key} is the run's; evaluate takes data.* and evaluate.*"
+      )
     configs.override(config, key, value)
   trained = dataclasses.replace(trained, config=config)
   result = runs.score(trained, *runs.dataset_of(trained, config))

@@ -9,6 +9,7 @@ and tokenizer.json (or vocab.json and merges.txt). `sample`, `evaluate` and
 model and the window are the checkpoint's, all else is from --config.
 """
 
+OVERRIDES = True
 _FREE = ("dropout", "init")  # of the model: they change nothing that is read
 
 

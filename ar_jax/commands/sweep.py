@@ -3,8 +3,11 @@
   ar_jax sweep experiments/text_order.py --workdir=runs/orders
 
 A study is a file with `sweep() -> list of cells` and `report(rows, folder)`.
-A cell that is finished is not run again; one that was cut off goes on.
+A cell that is finished is not run again; one that was cut off goes on. Scores
+that `evaluate` left there with other flags are made again.
 """
+
+OVERRIDES = True  # to say why there are none
 
 
 def add_arguments(parser):
@@ -17,13 +20,10 @@ def add_arguments(parser):
 
 def run(args):
   """Trains and scores the cells that are not finished, then reports."""
-  import json
   import pathlib
 
-  import numpy as np
-
   from ar_jax import config as configs
-  from ar_jax import errors, launch, report
+  from ar_jax import errors, launch, record, report
   from ar_jax import run as runs
   from ar_jax.commands import _show
 
@@ -36,19 +36,16 @@ def run(args):
   rows = []
   for number, (cell, config) in enumerate(zip(cells, loaded, strict=True)):
     workdir = folder / f"{number:03d}"
-    result = workdir / "reports" / "evaluation.json"
     _show.say(f"cell {number + 1}/{len(cells)}: {_name(cell)}")
-    if not result.exists():
-      with _show.Progress(config.train.steps) as progress:
-        trained, dataset = launch.train(config, workdir, progress.view)
-      runs.score(trained, dataset, same_data=True)
+    with _show.Progress(config.train.steps, brief=True) as progress:
+      trained, dataset = launch.train(config, workdir, progress.view)
+    same = record.same_data(workdir)
+    scores = _scores(workdir, config, dataset, same)
+    if scores is None:
+      runs.score(trained, dataset, same)
       report.curves(workdir)
-    elif runs.load(workdir).config != config:
-      raise errors.UsageError(
-        f"{workdir} holds another cell; choose another --workdir"
-      )
-    items = np.load(workdir / "reports" / "items.npz")
-    rows.append(dict(cell=cell, **json.loads(result.read_text()), items=items))
+      scores = _scores(workdir, config, dataset, same)
+    rows.append(dict(cell=cell, **scores))
   for table in study.report(rows, folder):
     _show.show(table)
 
@@ -56,6 +53,41 @@ def run(args):
 def _config(cell, load):
   cell = dict(cell)
   return load(cell.pop("config"), cell.items())
+
+
+def _scores(workdir, config, dataset, same_data):
+  """evaluation.json and the items, or None where `config` makes others."""
+  import json
+  import zipfile
+  import zlib
+
+  import numpy as np
+
+  folder = workdir / "reports"
+  name = config.evaluate.split
+  wanted = config.train.steps, same_data, name
+  try:
+    text = (folder / "evaluation.json").read_text(encoding="utf-8")
+    result = json.loads(text)
+    model = result["model"]
+    # Opened here, for np.load does not close a file that is damaged.
+    with (folder / "items.npz").open("rb") as raw, np.load(raw) as file:
+      items = dict(nats=file["nats"], weight=file["weight"])
+    if (result["step"], result["same_data"], model["split"]) != wanted:
+      return None
+    if model["protocol"] != dataset.splits[name].protocol:
+      return None
+  except (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+  ):
+    return None
+  return dict(result, items=items)
 
 
 def _name(cell):

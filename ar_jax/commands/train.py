@@ -15,6 +15,8 @@ goes on where its last checkpoint stands, and ends as if never stopped; then
 --config may be left out.
 """
 
+OVERRIDES = True
+
 
 def add_arguments(parser):
   """Flags of the command."""
@@ -36,7 +38,7 @@ def add_arguments(parser):
 
 def run(args):
   """Trains, scores the whole validation split, draws the curves."""
-  from ar_jax import checkpoint, errors, launch, report
+  from ar_jax import checkpoint, errors, launch, record, report
   from ar_jax import config as configs
   from ar_jax import run as runs
   from ar_jax.commands import _show
@@ -59,7 +61,7 @@ def run(args):
       init_from=args.init_from,
       allow_data_change=args.allow_data_change,
     )
-  result = runs.score(trained, dataset, same_data=True)
+  result = runs.score(trained, dataset, record.same_data(args.workdir))
   _show.scores(result)
   report.curves(trained.workdir)
   _show.say(f"run in {args.workdir}; curves in {args.workdir}/reports")

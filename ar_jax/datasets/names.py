@@ -33,7 +33,8 @@ def make(
   compared; the protocol says which one it is.
 
   Args:
-    path: files and globs, as in text_file. Empty lines are left out.
+    path: files and globs, as in text_file. Empty lines are left out; a line
+      ends with its file, or with "\\n" or "\\r\\n".
     length: sites; the longest item takes one less.
     level: "char" or "byte".
     split: fractions of the items, train/valid or train/valid/test.
@@ -42,7 +43,8 @@ def make(
     unique: whether a line that comes again is left out, so that no item of
       one split is in another.
   Raises:
-    DataError: a line that is too long, as well as what text_file raises.
+    DataError: a line that is too long, a file without any, as well as what
+      text_file raises.
   """
   if level not in ("char", "byte"):
     raise errors.UsageError(f"names takes level char or byte, got {level!r}")
@@ -50,9 +52,10 @@ def make(
     raise errors.UsageError(
       f"config.data.fill {fill!r} is neither unscored nor scored"
     )
-  lines = [n for n in corpus.read(path).decode().split("\n") if n]
+  files = corpus.expand(path)
+  lines = [line for file in files for line in _lines(file)]
   lines = list(dict.fromkeys(lines)) if unique else lines
-  source = corpus.expand(path)[0].name
+  source = corpus.source(files)
   media = text.make_media(level, source, [*lines, "\n"])
   media = dict(media, end=int(text.encode(media, "\n")[0]), fill=fill)
   rows = [text.encode(media, line) for line in lines]
@@ -82,6 +85,15 @@ def make(
       )
   spec = DataSpec((length,), 1, text.num_values(media))
   return Dataset(spec, splits, media)
+
+
+def _lines(file):
+  lines = corpus.read_one(file).decode().split("\n")
+  lines = [line.removesuffix("\r") for line in lines]
+  lines = [line for line in lines if line]
+  if not lines:
+    raise errors.DataError(f"{file} holds empty lines only")
+  return lines
 
 
 def _split(x_NL, media):

@@ -20,7 +20,8 @@ def make(
   """The text of one or more files, cut by position, or by file.
 
   The same bytes are the validation split at every level, so figures per byte
-  compare tokenizers.
+  compare tokenizers; but a split by bytes, exact at level byte, moves to the
+  next character at the others.
 
   Args:
     path: "a.txt,more/*.txt": files and globs, read one after the other as
@@ -32,17 +33,19 @@ def make(
     valid_path, test_path: files and globs of these splits; path then trains.
   Raises:
     DataError: no such file, an empty one, one that is not UTF-8, or a split
-      shorter than a window.
+      shorter than a window; a file that is named twice.
   """
-  raw = corpus.read(path)
-  if valid_path:
-    parts = dict(train=raw)
-    parts["valid"] = corpus.read(valid_path, "config.data.valid_path")
-  else:
-    parts = corpus.cut(raw, split, level)
-  if test_path:
-    parts["test"] = corpus.read(test_path, "config.data.test_path")
-  source = corpus.expand(path)[0].name
+  patterns = dict(train=path, valid=valid_path, test=test_path)
+  keys = dict(train="path", valid="valid_path", test="test_path")
+  keys = {n: f"config.data.{k}" for n, k in keys.items()}
+  given = [n for n, pattern in patterns.items() if pattern or n == "train"]
+  raw = corpus.read_parts({keys[n]: patterns[n] for n in given})
+  parts = {n: raw[keys[n]] for n in given}
+  if not valid_path:
+    parts = corpus.cut(raw[keys["train"]], split, level) | {
+      n: parts[n] for n in given if n != "train"
+    }
+  source = corpus.source(corpus.expand(path))
   texts = (part.decode() for part in parts.values()) if level == "char" else ()
   media = text.make_media(level, source, texts, tokenizer)
   return corpus.dataset(

@@ -87,7 +87,7 @@ def write(
     for name, these in given.items()
     if these or name == "IN"
   }
-  source = pathlib.Path(sources["IN"].paths[0]).name
+  source = corpus.source([pathlib.Path(p) for p in sources["IN"].paths])
   media = None
   if level != "char":  # whose vocabulary is not known yet
     media = text.make_media(level, source, tokenizer=tokenizer)
