@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -432,25 +433,27 @@ def test_killed_at_any_moment_equals_uninterrupted(tmp_path):
   first = ["--config=configs/markov_gpt.py:tiny"]
   first += [f"--config.{k}={v}" for k, v in overrides.items()]
 
-  def run(folder, more, seconds):
-    argv = [*start, f"--workdir={folder}", *more]
-    done = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-      return done.wait(seconds)
-    except subprocess.TimeoutExpired:
-      done.kill()
-      done.wait()
-      return None
+  rng = np.random.default_rng(0)
 
-  assert run(tmp_path / "calm", first, 300) == 0
-  rng, kills = np.random.default_rng(0), 0
-  while True:
-    folder = tmp_path / "cut"
+  def run(folder, more, step):
+    """The exit code; None if killed, a moment after the state of `step`."""
+    argv = [*start, f"--workdir={folder}", *more]
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
+    kept = folder / "checkpoints"
+    while process.poll() is None:
+      names = [f.name for f in kept.iterdir()] if kept.is_dir() else []
+      if max([int(n) for n in names if n.isdecimal()], default=0) >= step:
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+      time.sleep(0.002)
+    return None if process.returncode < 0 else process.returncode
+
+  assert run(tmp_path / "calm", first, 1000) == 0
+  folder, kills = tmp_path / "cut", 0
+  for step in (2, 14, 26, 38, 1000):
     more = [] if (folder / "config.json").exists() else first
-    code = run(folder, more, rng.uniform(4, 14) * (1 + kills / 4))
-    if code is not None:
-      break
-    kills += 1
+    code = run(folder, more, step)
+    kills += code is None
   assert code == 0
   assert kills > 1
   assert _states(folder)[60] == _states(tmp_path / "calm")[60]
