@@ -12,6 +12,16 @@ import numpy as np
 
 from ar_jax import data, likelihood, parallel
 
+# What the figures of `in_units` are called where people read them.
+UNITS = dict(
+  nats_per_site="nats/token",
+  bits_per_site="bits/token",
+  bits_per_char="bits/char",
+  bits_per_byte="bits/byte",
+  perplexity_per_site="ppl/token",
+  perplexity_per_word="ppl/word",
+)
+
 
 class Score(NamedTuple):
   """Totals of one split.

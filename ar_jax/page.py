@@ -23,14 +23,6 @@ from ar_jax import (
 from ar_jax import config as configs
 from ar_jax import run as runs
 
-_UNITS = dict(
-  nats_per_site="nats/token",
-  bits_per_site="bits/token",
-  bits_per_char="bits/char",
-  bits_per_byte="bits/byte",
-  perplexity_per_site="ppl/token",
-  perplexity_per_word="ppl/word",
-)
 # Of a line of metrics.jsonl or of an evaluation: how its figures were made.
 _HOW = dict(
   split="split",
@@ -112,7 +104,7 @@ def _header(name, config, spent, run, evaluation):
     model = evaluation["model"]
     bits = "bits_per_byte" if "bits_per_byte" in model else "bits_per_site"
     for key in ("nats_per_site", bits, "perplexity_per_site"):
-      tiles[_UNITS[key]] = markup.number(model[key])
+      tiles[evaluate.UNITS[key]] = markup.number(model[key])
     how = markup.pairs(_evaluated(config, evaluation, model), "how")
   tiles |= {t: v for t, v, _ in spent if t in ("parameters", "wall time")}
   return markup.tag(
@@ -149,7 +141,7 @@ def _curves(workdir, config, lines, evaluation):
   rows = [line for line in lines if line["kind"] == "valid"]
   if not rows:
     return figure
-  units = {k: title for k, title in _UNITS.items() if k in rows[0]}
+  units = {k: title for k, title in evaluate.UNITS.items() if k in rows[0]}
   cells = [
     [r["step"], *(markup.number(r[k]) for k in units), *_how(r).values()]
     for r in rows
@@ -177,7 +169,7 @@ def _scores(config, evaluation):
   if evaluation is None:
     return None
   model, raw = evaluation["model"], evaluation["raw"]
-  units = {k: title for k, title in _UNITS.items() if k in model}
+  units = {k: title for k, title in evaluate.UNITS.items() if k in model}
   same = f"{model['split']}, {model['sites']:,} sites; fitted on train"
   rows = [(name, v, same) for name, v in evaluation["baselines"].items()]
   rows.append(("model" if raw is None else "model, averaged", model, None))

@@ -297,7 +297,7 @@ def score(run, dataset, same_data=None):
     where it is known).
   """
   averaged = run.params is not run.raw_params
-  split = _split(run, dataset)
+  split = dataset.splits[run.config.evaluate.split]
   items, model = score_split(run, run.params, dataset)
   raw = None
   if averaged:
@@ -332,7 +332,7 @@ def _keep(folder, result, items):
 
 def score_split(run, params, dataset):
   """(Score, its report) of the split that the config names, by `params`."""
-  split = _split(run, dataset)
+  split = dataset.splits[run.config.evaluate.split]
   total = evaluate.evaluate(
     run.score_fn,
     parallel.replicate(params),
@@ -343,16 +343,6 @@ def score_split(run, params, dataset):
   )
   report = evaluate.report(total, split.units, split.entropy)
   return total, dict(report, precision=evaluate.precision(params))
-
-
-def _split(run, dataset):
-  name = run.config.evaluate.split
-  if name not in dataset.splits:
-    raise errors.UsageError(
-      f"config.evaluate.split: no split {name!r};"
-      f" there are: {', '.join(dataset.splits)}"
-    )
-  return dataset.splits[name]
 
 
 def opened(workdir, config, spec, media, net, state):

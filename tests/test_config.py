@@ -9,7 +9,6 @@ from ar_jax import __main__ as program
 from ar_jax import assemble, errors, launch, prepare
 from ar_jax import config as configs
 from ar_jax import run as runs
-from ar_jax.tokens import tokenwriter
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(
@@ -35,10 +34,6 @@ def _tiny(file, tmp_path):
   if name == "tfds":
     prepare.text([str(text)], config.data.dataset, tmp_path, "0.9/0.1")
     configs.override(config, "data.data_dir", str(tmp_path))
-  elif name == "token_files":
-    tokens = tmp_path / "tokens"
-    tokenwriter.write(tokens, [str(text)], level="byte", workers=1)
-    configs.override(config, "data.path", f"{tmp_path}/tokens")
   elif "path" in config.data:
     configs.override(config, "data.path", str(text))
   if config.data.get("level") == "bpe":

@@ -886,7 +886,7 @@ def test_from_text_to_a_trained_model(folder, tmp_path, capsys, monkeypatch):
   assert "(uint16)" in out
   assert program.main(argv) == 0
   assert "is finished: nothing to do" in capsys.readouterr().out
-  argv = ["train", "--config=configs/token_files_gpt.py:tiny"]
+  argv = ["train", "--config=configs/text_gpt.py:tiny,data=token_files"]
   argv += [f"--config.data.path={tokens}", f"--workdir={tmp_path}/run"]
   argv += ["--config.train.steps=2", "--config.train.eval_every=2"]
   argv += ["--config.model.depth=1", "--config.data.length=16"]

@@ -117,16 +117,6 @@ class Progress:
     self._since, self._first, self._last = now, step, now
 
 
-_COLUMNS = dict(
-  nats_per_site="nats/token",
-  bits_per_site="bits/token",
-  bits_per_char="bits/char",
-  bits_per_byte="bits/byte",
-  perplexity_per_site="ppl/token",
-  perplexity_per_word="ppl/word",
-)
-
-
 def scores(result):
   """The table of a model among its bars, best first."""
   model, raw = result["model"], result["raw"]
@@ -140,13 +130,13 @@ def scores(result):
   if "entropy_rate" in result:
     rate = result["entropy_rate"]
     rows["entropy rate of the source"] = evaluate.in_units(rate, 1, {})
-  columns = [c for c in _COLUMNS if c in model]
+  columns = [c for c in evaluate.UNITS if c in model]
   if "bits_per_byte" in columns:
     columns.remove("bits_per_site")
   table = Table(title=f"{model['split']} split after {result['step']:,} steps")
   table.add_column("", no_wrap=True)
   for column in columns:
-    table.add_column(_COLUMNS[column], justify="right")
+    table.add_column(evaluate.UNITS[column], justify="right")
   for name, row in sorted(rows.items(), key=lambda r: r[1]["nats_per_site"]):
     style = "bold green" if name.startswith("model") else None
     cells = [_number(row[c]) if c in row else "" for c in columns]

@@ -5,8 +5,8 @@
       --tokenizer=tokenizer.json
   ar_jax data prepare corpus/*.txt --name=my_text --data_dir=tfds
 
-`ar_jax data ACTION --help` tells more. A directory of token files is trained
-on by configs/token_files_gpt.py, a prepared text by the data set tfds.
+`ar_jax data ACTION --help` tells more. configs/text_gpt.py:data=token_files
+trains on a directory of token files, configs/tfds_text.py on a prepared text.
 """
 
 import argparse
@@ -26,8 +26,8 @@ _TOKENIZE = """Turn text into a directory of token files.
   ar_jax data tokenize a.txt more/*.txt --out=tokens --level=byte
   ar_jax data tokenize a.txt --out=tokens --level=bpe \\
       --tokenizer=tokenizer.json --split=90M/5M/5M
-  ar_jax train --config=configs/token_files_gpt.py --workdir=runs/a \\
-      --config.data.path=tokens
+  ar_jax train --config=configs/text_gpt.py:data=token_files \\
+      --config.data.path=tokens --workdir=runs/a
 
 The files are read one after the other, as `cat` does, in blocks, so they may
 be larger than memory. What was stopped, at whatever moment, goes on when the
