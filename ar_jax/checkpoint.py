@@ -184,8 +184,9 @@ class Checkpoints:
       best_fn=lambda metrics: metrics["score"],  # without it none is written
       best_mode="min",
       preservation_policy=policies.AnyPreservationPolicy(keep),
+      # Orbax's own read_only warns of itself at each start.
       cleanup_tmp_directories=not self._read_only,
-      read_only=self._read_only,
+      create=not self._read_only,
     )
     handlers = dict(
       state=_orbax().StandardCheckpointHandler(),
