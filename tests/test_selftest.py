@@ -307,8 +307,8 @@ def check_run(workdir, capsys):
   capsys.readouterr()
   assert program.main(["selftest", f"--workdir={workdir}"]) == 0
   out = capsys.readouterr().out
-  assert "8 checks passed" in out
-  for check in (*CASE, *CHANCE):
+  assert "9 checks passed" in out
+  for check in (*CASE, *CHANCE, "same state"):
     assert f" {check} " in out
   return out
 

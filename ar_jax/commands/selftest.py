@@ -24,11 +24,15 @@ def run(args):
 
   from ar_jax import errors
   from ar_jax.commands import _show
-  from ar_jax.proofs import selftest
+  from ar_jax.proofs import findings, selftest
 
   start = time.perf_counter()
   _show.say(f"ar_jax selftest on {selftest.machine()}")
-  rows = selftest.default() if args.workdir is None else _trained(args.workdir)
+  if args.workdir is None:
+    rows = selftest.default()
+  else:
+    resumed = findings.guarded("resume", selftest.resume)
+    rows = [*_trained(args.workdir), *resumed]
   _print(rows)
   failed = [row for row in rows if row.passed is False]
   skipped = [row for row in rows if row.passed is None]
