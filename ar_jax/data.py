@@ -41,6 +41,24 @@ def eval_batches(split, batch_size):
     yield Batch(x_BLC, weight_BL, y, index_B.astype(np.int32))
 
 
+def items(x_NLC, y_N=None, **fields):
+  """A Split of N items in memory, all sites scored.
+
+  Args:
+    x_NLC: values.
+    y_N: conditions by name, [N, ...].
+    **fields: more fields of the Split.
+  """
+  weight_L = np.ones(x_NLC.shape[1], np.float32)
+
+  def get(index_B):
+    x_BLC = x_NLC[index_B]
+    weight_BL = np.broadcast_to(weight_L, x_BLC.shape[:2])
+    return x_BLC, weight_BL, {k: v[index_B] for k, v in (y_N or {}).items()}
+
+  return Split(len(x_NLC), get, **fields)
+
+
 def fingerprints(dataset):
   """{split: sha256 of what it holds}: the same data, however it is cut."""
   return {name: _hash(split) for name, split in dataset.splits.items()}

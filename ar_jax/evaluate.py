@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ar_jax import data, likelihood, parallel
+from ar_jax import data, errors, likelihood, parallel
 
 # What the figures of `in_units` are called where people read them.
 UNITS = dict(
@@ -18,6 +18,9 @@ UNITS = dict(
   bits_per_site="bits/token",
   bits_per_char="bits/char",
   bits_per_byte="bits/byte",
+  bits_per_sample="bits/sample",
+  nats_per_frame="nats/frame",
+  nats_per_item="nats/item",
   perplexity_per_site="ppl/token",
   perplexity_per_word="ppl/word",
 )
@@ -29,7 +32,8 @@ class Score(NamedTuple):
   nats: negative log-likelihood, summed over what is scored, float64.
   weight: number of scored sites.
   nats_N, weight_N: the same for each item.
-  estimator: "exact", or "bound": one drawn order for each item.
+  estimator: "exact", "exact: mixture of K orders", or "bound": one drawn
+    order for each item.
   """
 
   nats: float
@@ -72,12 +76,27 @@ def evaluate(score, params, split, name, batch_size, ordering):
   Returns:
     Score.
   """
+  nats_N, weight_N = _items(score, params, split, batch_size)
+  exact = ordering.orders_KL is not None and len(ordering.orders_KL) == 1
+  estimator = "exact" if exact else "bound: one drawn order an item"
+  return _score(nats_N, weight_N, estimator, name, split)
+
+
+def _score(nats_N, weight_N, estimator, name, split):
+  nats, weight = float(nats_N.sum()), float(weight_N.sum())
+  return Score(nats, weight, nats_N, weight_N, estimator, name, split.protocol)
+
+
+def _items(score, params, split, batch_size):
+  """(nats, weight) of each item, float64 [N]; each is scored exactly once."""
   nats_N = np.zeros(split.size)
   weight_N = np.zeros(split.size)
   seen_N = np.zeros(split.size, int)
   size = parallel.padded(min(batch_size, split.size))
   for k, batch in enumerate(data.eval_batches(split, size)):
     nats_BL = np.asarray(score(params, batch), np.float64)
+    if split.log_jacobian is not None:
+      nats_BL = nats_BL - split.log_jacobian(batch.index_B)
     real = min(size, split.size - k * size)
     index = batch.index_B[:real]
     weight_BL = np.asarray(batch.weight_BL, np.float64)[:real]
@@ -86,16 +105,53 @@ def evaluate(score, params, split, name, batch_size, ordering):
     weight_N[index] = weight_BL.sum(1)
     seen_N[index] += 1
   assert (seen_N == 1).all(), "an item was scored more than once, or never"
-  exact = ordering.orders_KL is not None and len(ordering.orders_KL) == 1
-  return Score(
-    float(nats_N.sum()),
-    float(weight_N.sum()),
-    nats_N,
-    weight_N,
-    "exact" if exact else "bound: one drawn order an item",
-    name,
-    split.protocol,
-  )
+  return nats_N, weight_N
+
+
+def make_score_under(model, head):
+  """((params, order_1L), batch) -> nats [B, L]: every row in one order."""
+
+  def score(given, batch):
+    params, order_1L = given
+    return -likelihood.log_prob(
+      model, head, params, batch.x_BLC, order_1L, batch.y
+    )
+
+  return parallel.map_batch(score)
+
+
+def mixture(score, params, split, name, batch_size, orders_KL):
+  """Scores every item under each of K orders, mixed at the joint level.
+
+  Args:
+    score: of make_score_under.
+    params, split, name, batch_size: as of `evaluate`.
+    orders_KL: int32 [K, L].
+  Returns:
+    (Score of the mixture of all K, {k: nats an item of the mixture of the
+    first k, for k = 1, 2, 4, ... K}, mean nats an item over the K orders,
+    which bounds the mixture).
+  Raises:
+    UsageError: sites that are not scored; the rest is then no joint
+      probability, and what is mixed would not sum to one.
+  """
+  nats_KN = np.zeros((len(orders_KL), split.size))
+  for k, order_L in enumerate(orders_KL):
+    given = parallel.replicate((params, order_L[None]))
+    nats_KN[k], weight_N = _items(score, given, split, batch_size)
+    length = order_L.size
+    if (weight_N != length).any():
+      raise errors.UsageError(
+        f"config.evaluate.orders: items of the {name} split have sites that"
+        " are not scored, and only whole items can be mixed over orders"
+      )
+  counts = [2**i for i in range(len(nats_KN).bit_length())]
+  counts = sorted({*(c for c in counts if c <= len(nats_KN)), len(nats_KN)})
+  curve = {k: float(-likelihood.mix(-nats_KN[:k]).mean()) for k in counts}
+  nats_N = -likelihood.mix(-nats_KN)
+  estimator = f"exact: mixture of {len(nats_KN)} orders"
+  score = _score(nats_N, weight_N, estimator, name, split)
+  return score, curve, float(nats_KN.mean())
 
 
 def standard_error(nats_N, weight_N):
@@ -115,7 +171,7 @@ def report(score, units, entropy=None):
 
   Args:
     score: Score.
-    units: of the Split: bytes, characters, words behind what is scored.
+    units: of the Split: bytes, words, frames, ... behind what is scored.
     entropy: exact entropy of one item in nats, where it is known.
   """
   items = len(score.nats_N)
@@ -144,15 +200,18 @@ def precision(params):
 
 
 def in_units(nats, sites, units):
-  """A total of nats per site, byte, character and word."""
+  """A total of nats per site and per each of the units that are counted."""
   result = dict(
     nats_per_site=nats / sites,
     bits_per_site=likelihood.bits(nats) / sites,
     perplexity_per_site=likelihood.perplexity(nats, sites),
   )
-  for unit in ("byte", "char"):
+  for unit in ("byte", "char", "sample"):
     if unit in units:
       result[f"bits_per_{unit}"] = likelihood.bits(nats) / units[unit]
+  for unit in ("frame", "item"):
+    if unit in units:
+      result[f"nats_per_{unit}"] = nats / units[unit]
   if "word" in units:
     result["perplexity_per_word"] = likelihood.perplexity(nats, units["word"])
   return result

@@ -243,7 +243,7 @@ def from_tensors(tensors, section, spec):
     path: _INTO.get(name, _same)(_float32(name, tensors[name]))
     for name, (path, _) in layout.items()
   }
-  return dict(gpt=traverse_util.unflatten_dict(leaves), label={})
+  return dict(gpt=traverse_util.unflatten_dict(leaves), condition={}, memory={})
 
 
 def to_tensors(params, section, spec):

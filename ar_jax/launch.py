@@ -14,6 +14,7 @@ from ar_jax import (
   errors,
   parallel,
   record,
+  scoring,
   writer,
 )
 from ar_jax import config as configs
@@ -127,7 +128,7 @@ def _train(workdir, parts, state, progress, view):
     nats = None
     if step % periods[0] == 0 or step == config.train.steps:
       params, _ = runs.params_of(state)
-      _, report = runs.score_split(opened, params, dataset)
+      _, report = scoring.score_split(opened, params, dataset)
       nats = report["nats_per_site"]
       log.append(step, dict(kind="valid", **report))
       view.scored(step, report)

@@ -6,6 +6,8 @@ units are made once, at the edge.
 
 import math
 
+import numpy as np
+
 from ar_jax import ordering as orders
 
 
@@ -20,12 +22,27 @@ def log_prob(model, head, params, x_BLC, order_BL=None, y=None, *, key_B=None):
     params: of the model.
     x_BLC: values in data coordinates.
     order_BL: int32 [1, L] or [B, L]; None is the identity.
-    y: conditions by name.
+    y: conditions by name, in data coordinates.
     key_B: keys of the examples; dropout is on when given.
   """
   x_BLC = orders.permute(x_BLC, order_BL)
+  y = orders.permute_conditions(y, order_BL, model.aligned)
   theta_BLP = model.apply(params, x_BLC, order_BL, y, key_B=key_B)
   return orders.unpermute(head.log_prob(theta_BLP, x_BLC), order_BL)
+
+
+def mix(log_prob_KN):
+  """log of the mean of p over K orders: float64 [N].
+
+  The orders are mixed at the joint level, the only mixture there is: a mean
+  of logits or of conditionals of several orders does not sum to one.
+
+  Args:
+    log_prob_KN: of whole items, nats, one row for each order.
+  """
+  log_prob_KN = np.asarray(log_prob_KN, np.float64)
+  most_N = np.maximum(log_prob_KN.max(0), np.finfo(float).min)
+  return most_N + np.log(np.exp(log_prob_KN - most_N).mean(0))
 
 
 def bits(nats):

@@ -4,6 +4,7 @@
 order of steps.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,6 +15,26 @@ def is_identity(ordering):
   if orders_KL is None:
     return False
   return bool((orders_KL == np.arange(orders_KL.shape[1])).all())
+
+
+def first(ordering, num, seed, length):
+  """`num` orders of a family, int32 [num, L], in one sequence for a seed.
+
+  All there are, in their order, where the family lists them.
+
+  Args:
+    ordering: Ordering.
+    num: K.
+    seed: of the draws from a family that is not listed.
+    length: L.
+  """
+  if ordering.orders_KL is not None:
+    return np.asarray(ordering.orders_KL[:num], np.int32)
+  # Folded in and not split: more orders go on from fewer.
+  fold = jax.vmap(jax.random.fold_in, (None, 0))
+  key_K = fold(jax.random.key(seed), np.arange(num))
+  drawn = [np.asarray(ordering.draw(key_K[k : k + 1])) for k in range(num)]
+  return np.concatenate(drawn).reshape(num, length)
 
 
 def rank(order_BL):
@@ -39,6 +60,14 @@ def permute(x_BL, order_BL):
 def unpermute(x_BL, order_BL):
   """From generation order back to data order along axis 1."""
   return permute(x_BL, rank(order_BL))
+
+
+def permute_conditions(y, order_BL, aligned):
+  """y with the conditions named in `aligned` in generation order."""
+  if not y or order_BL is None:
+    return y
+  moved = {k: permute(v, order_BL) for k, v in y.items() if k in aligned}
+  return {**y, **moved}
 
 
 def jumps(order_L, shape):

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import json
-import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -63,8 +61,9 @@ class Run:
 
   @property
   def is_stream(self):
-    """Whether the data is one long text, cut into windows."""
-    return "stride" in self.config.data
+    """Whether the data is one long text or wave, cut into windows."""
+    endless = self.media.get("kind") in ("text", "audio")
+    return endless and "stride" in self.config.data
 
   @functools.cached_property
   def score_fn(self):
@@ -74,14 +73,43 @@ class Run:
       net.model, net.head, net.ordering, self.config.seed
     )
 
-  def log_prob(self, x, y=None):
+  @functools.cached_property
+  def score_under_fn(self):
+    """((params, order), batch) -> nats; see evaluate.make_score_under."""
+    return evaluate.make_score_under(self.net.model, self.net.head)
+
+  def first_orders(self, num):
+    """The first `num` orders of the run's family, int32 [num, L].
+
+    Drawn with the run's seed where the family is all L! of them.
+    """
+    if num < 1:
+      raise errors.UsageError(f"{num} orders: at least one is needed")
+    ordering, length = self.net.ordering, self.spec.length
+    found = orders.first(ordering, num, self.config.seed, length)
+    if len(found) < num:
+      raise errors.UsageError(
+        f"the order {self.config.ordering.name} is {len(found)} of the {num}"
+        " orders asked for; train on a family of several, such as"
+        " ordering=fresh"
+      )
+    return found
+
+  def log_prob(self, x, y=None, orders=None):
     """Log-probability in nats: float of one text, float64 [N] of several.
+
+    Real values are given in the units that the model sees: the result is the
+    log-mass of their bins of spec.delta.
 
     Args:
       x: str, list of str, or values [N, ...] of N items, as spec.shape says.
       y: conditions of the items by name, [N] or [N, ...], of one text also
         without the first axis; None: unconditional.
+      orders: int32 [K, L], orders that are mixed at the joint level, of
+        values; see `first_orders`. None: those of the run.
     """
+    if orders is not None:
+      return self._mixed(inputs.values(self.spec, x), y, orders)
     if isinstance(x, str):
       return float(self.per_site(x, y).sum())
     if isinstance(x, list | tuple) and x and isinstance(x[0], str):
@@ -112,12 +140,7 @@ class Run:
       return self._per_token(self._tokens(x), y_1)
     x_NLC = inputs.values(self.spec, x)
     y_N = inputs.conditions(self.spec, y, len(x_NLC))
-
-    def get(index_B):
-      y_B = {k: v[index_B] for k, v in y_N.items()}
-      return x_NLC[index_B], np.ones(x_NLC[index_B].shape[:2], np.float32), y_B
-
-    log_NL = self._rows(data.Split(len(x_NLC), get))
+    log_NL = self._rows(data.items(x_NLC, y_N))
     if self.media.get("fill") == "unscored":
       end_N = text.lengths(self.media, x_NLC[..., 0])
       log_NL = np.where(np.arange(log_NL.shape[1]) < end_N[:, None], log_NL, 0)
@@ -129,8 +152,8 @@ class Run:
     Args:
       key: jax.random.key; the same key draws the same.
       num: rows for each prompt.
-      prompt: str, or a list of several.
-      length: tokens after the prompt; None: 200 of a text, all of an item.
+      prompt: str, or a list of several; "" where items are no text.
+      length: sites after the prompt; None: 200 of a text, else the window.
       y: conditions of the rows by name, arrays [B, ...]; None: unconditional.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -142,7 +165,8 @@ class Run:
     known = [token_T for token_T in encoded for _ in range(num)]
     window = self.spec.length
     if length is None:
-      length = 200 if self.is_stream else window
+      is_text = self.media.get("kind") == "text"
+      length = 200 if self.is_stream and is_text else window
     wanted = [len(k) + length for k in known]
     if not self.is_stream:
       for words, token_T in zip(prompts, encoded, strict=True):
@@ -157,7 +181,7 @@ class Run:
       key,
       known,
       totals,
-      length=window,
+      spec=self.spec,
       stride=self.config.data.stride if self.is_stream else window,
       y=inputs.conditions(self.spec, y, len(known)),
     )
@@ -226,6 +250,19 @@ class Run:
     _, weight_NL, _ = split.get(np.arange(split.size))
     return rows_NL[weight_NL > 0][:count]
 
+  def _mixed(self, x_NLC, y, orders_KL):
+    y_N = inputs.conditions(self.spec, y, len(x_NLC))
+    split = data.items(x_NLC, y_N)
+    score, _, _ = evaluate.mixture(
+      self.score_under_fn,
+      self.params,
+      split,
+      "given",
+      self.config.evaluate.batch_size,
+      np.asarray(orders_KL, np.int32),
+    )
+    return -score.nats_N
+
   def _rows(self, split):
     """Log-probability of each site of each item, float64 [N, L]."""
     size = parallel.padded(min(self.config.evaluate.batch_size, split.size))
@@ -258,91 +295,6 @@ def load(workdir, which="last", sample=None):
   checkpoints.close()
   state = jax.device_put(state)
   return opened(pathlib.Path(workdir), config, spec, media, net, state)
-
-
-def dataset_of(run, config):
-  """The data of `config`, for a run that reads its values the same way.
-
-  Returns:
-    (Dataset, whether it holds what the run was trained on; None: not known).
-  Raises:
-    DataError: other shapes, or other meanings of the values.
-  """
-  dataset = assemble.dataset(config)
-  if dataset.spec != run.spec or not same_values(run, dataset):
-    raise errors.DataError(
-      "the data is not what this run was trained on: it gives"
-      f" {dataset.spec.num_values} values in shape {dataset.spec.shape} from"
-      f" {dataset.media.get('source')}, the run knows {run.spec.num_values} in"
-      f" shape {run.spec.shape} from {run.media.get('source')}, or another"
-      " vocabulary; give the data that it was trained on, or reads alike"
-    )
-  kept = checkpoint.read_record(run.workdir, "run")["data"]
-  return dataset, data.fingerprints(dataset) == kept if kept else None
-
-
-def score(run, dataset, same_data=None):
-  """The report of a whole split beside its baselines.
-
-  Writes it to reports/evaluation.json, and the nats and the weight of each
-  item to reports/items.npz, for paired comparisons of runs.
-
-  Args:
-    run: Run.
-    dataset: Dataset.
-    same_data: of dataset_of, for the record.
-  Returns:
-    dict(step, same_data, model=report, raw=report or None,
-    baselines={name: figures}, and the source's entropy_rate in nats per site
-    where it is known).
-  """
-  averaged = run.params is not run.raw_params
-  split = dataset.splits[run.config.evaluate.split]
-  items, model = score_split(run, run.params, dataset)
-  raw = None
-  if averaged:
-    _, raw = score_split(run, run.raw_params, dataset)
-  bars = {}
-  for fit in assemble.baselines(run.config, run.spec):
-    for name, nats in fit(dataset.splits["train"])(split).items():
-      bars[name] = evaluate.in_units(nats, model["sites"], split.units)
-  result = dict(
-    step=run.step, same_data=same_data, model=model, raw=raw, baselines=bars
-  )
-  if "entropy_rate" in run.media:
-    result["entropy_rate"] = run.media["entropy_rate"]
-  _keep(run.workdir / "reports", result, items)
-  return result
-
-
-def _keep(folder, result, items):
-  """Writes items.npz, then evaluation.json, each whole or not at all."""
-  part = folder / ".evaluation.part"
-  words = json.dumps(result, indent=2) + "\n"
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    with part.open("wb") as file:
-      np.savez(file, nats=items.nats_N, weight=items.weight_N)
-    os.replace(part, folder / "items.npz")
-    part.write_text(words, encoding="utf-8")
-    os.replace(part, folder / "evaluation.json")
-  except OSError as e:
-    raise errors.StorageError(f"cannot write {folder}: {e.strerror}") from e
-
-
-def score_split(run, params, dataset):
-  """(Score, its report) of the split that the config names, by `params`."""
-  split = dataset.splits[run.config.evaluate.split]
-  total = evaluate.evaluate(
-    run.score_fn,
-    parallel.replicate(params),
-    split,
-    run.config.evaluate.split,
-    run.config.evaluate.batch_size,
-    run.net.ordering,
-  )
-  report = evaluate.report(total, split.units, split.entropy)
-  return total, dict(report, precision=evaluate.precision(params))
 
 
 def opened(workdir, config, spec, media, net, state):

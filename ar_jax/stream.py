@@ -13,7 +13,7 @@ from ar_jax.types import Sample
 
 
 def sample(
-  sampler, ordering, params, key, prompts, totals, *, length, stride, y=None
+  sampler, ordering, params, key, prompts, totals, *, spec, stride, y=None
 ):
   """Continues each prompt to its total of tokens, each row as if alone.
 
@@ -22,24 +22,25 @@ def sample(
     ordering: Ordering; one other than the identity needs totals >= length.
     params: of the model.
     key: one key for all rows.
-    prompts: list of B int arrays, of any lengths up to their totals.
-    totals: tokens of each row, prompt included: int, or B of them.
-    length: sites of the window.
-    stride: tokens between windows.
+    prompts: list of B arrays [T] or [T, C], of any lengths up to their totals.
+    totals: sites of each row, prompt included: int, or B of them.
+    spec: DataSpec, whose length is the window.
+    stride: sites between windows.
     y: conditions by name.
   Returns:
-    Sample with [B, max total, 1] and [B, max total] numpy arrays: 0 from the
+    Sample with [B, max total, C] and [B, max total] numpy arrays: 0 from the
     total of a row on.
   """
-  B = len(prompts)
+  B, length, C = len(prompts), spec.length, spec.channels
   total_B = np.broadcast_to(totals, B)
   total = int(total_B.max())
   width = min(length, total)
-  x_BTC = np.zeros((B, total, 1), np.int32)
+  dtype = np.int32 if spec.num_values is not None else np.float32
+  x_BTC = np.zeros((B, total, C), dtype)
   # Left to right, what lies beyond the total of a row is seen by none of it.
   known_BT = np.arange(total) >= total_B[:, None]
   for row, prompt in enumerate(prompts):
-    x_BTC[row, : len(prompt), 0] = prompt
+    x_BTC[row, : len(prompt)] = np.reshape(prompt, (-1, C))
     known_BT[row, : len(prompt)] = True
   log_model_BT = np.zeros((B, total), np.float64)
   log_sampler_BT = np.zeros((B, total), np.float64)

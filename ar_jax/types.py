@@ -36,6 +36,8 @@ class Model(NamedTuple):
   sees: bool[L, L], which earlier steps a step can depend on; None: all.
   predict: order-agnostic networks only: (params, x_BLC in data order,
     known_BL, y) -> theta_BLP.
+  aligned: names of the conditions that are in generation order as x is: row t
+    belongs to the site that step t predicts, and steps from t on may see it.
   """
 
   init: Callable
@@ -45,6 +47,7 @@ class Model(NamedTuple):
   extend: Callable
   sees: np.ndarray | None = None
   predict: Callable | None = None
+  aligned: tuple = ()
 
 
 class Head(NamedTuple):
@@ -76,7 +79,13 @@ class Ordering(NamedTuple):
 
 
 class Condition(NamedTuple):
-  """What is known beside x; kind: "label", "aligned" or "sequence"."""
+  """What is known beside x.
+
+  kind: "label" (one number for an item), "aligned" (a row for each site, in
+    data order) or "sequence" (a memory of S rows that every step may see).
+  num_values: its values are 0..num_values - 1; None: they are real.
+  shape: of an item: () of a label; (L,) or (L, F); (S,) or (S, F).
+  """
 
   kind: str
   num_values: int | None = None
@@ -89,7 +98,9 @@ class DataSpec(NamedTuple):
   shape: sites, as (T,), (H, W), (H, W, 3); L = prod(shape).
   channels: C, the values of a site that the head models jointly.
   num_values: V, or None for real values, which then carry `delta`.
-  delta: declared resolution in original units.
+  delta: declared resolution of real values, in the units of x: these lie on
+    the grid of its multiples, and a head gives the mass of the bin
+    [x - delta / 2, x + delta / 2].
   conditions: name -> Condition.
   """
 
@@ -119,6 +130,9 @@ class Split(NamedTuple):
   raw: the bytes a compressor would be given, or None.
   fingerprint: a hash of the content where reading it all would take long;
     None: `data.fingerprints` reads it.
+  log_jacobian: (indices) -> float [B, L], nats to be added to the log-mass of
+    each site: of a bin in the units of x, to one of the resolution declared
+    in original units. None: the two are the same.
   """
 
   size: int
@@ -129,6 +143,7 @@ class Split(NamedTuple):
   stream: np.ndarray | None = None
   raw: bytes | None = None
   fingerprint: str | None = None
+  log_jacobian: Callable | None = None
 
 
 class Dataset(NamedTuple):

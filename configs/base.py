@@ -118,6 +118,7 @@ def get_base():
     evaluate=dict(
       split="valid",
       batch_size=64,
+      orders=config_dict.placeholder(int),
       baselines=("marginal", "ngram", "compressors"),
     ),
     sample=dict(

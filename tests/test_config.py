@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, errors, launch, prepare
+from ar_jax import assemble, errors, launch, prepare, scoring
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -50,11 +50,11 @@ def test_every_config_trains_scores_and_opens_again(file, tmp_path):
   configs.override(config, "train.steps", 2)
   configs.override(config, "train.eval_every", 2)
   trained, dataset = launch.train(config, tmp_path / "run")
-  result = runs.score(trained, dataset)
+  result = scoring.score(trained, dataset)
   opened = runs.load(tmp_path / "run")
   assert opened.step == 2
   assert configs.plain(opened.config) == configs.plain(config)
-  again = runs.score(opened, *runs.dataset_of(opened, opened.config))
+  again = scoring.score(opened, *scoring.dataset_of(opened, opened.config))
   assert again["model"] == result["model"]
 
 

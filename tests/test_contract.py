@@ -1,9 +1,9 @@
 """The contract, kept by every plugin there is: this file walks the folders.
 
-The matrix is a star: every model with the categorical head, every head and
-every sampler with one GPT; all orders are stacked along one batch, y comes in
-two calls (none; all labels). Float64, and float32 for GPT. A plugin enters by
-its file alone: its `TINY` is read here, and nothing is skipped.
+The matrix is a star: every model with one plain head, every head and every
+sampler with one GPT; all orders are stacked along one batch, y comes in two
+calls (none; all that the model takes). Float64, and float32 for GPT. A plugin
+enters by its file alone: its `TINY` is read here, and nothing is skipped.
 """
 
 import functools
@@ -16,11 +16,13 @@ import pytest
 from contract import Case
 
 from ar_jax import data, decode, prepare, registry
+from ar_jax.proofs import cases
 from ar_jax.samplers import ancestral
 from ar_jax.types import Condition, DataSpec
 
 SMALL = dict(name="gpt", depth=1, width=8, heads=2, target=True)
 CATEGORICAL = (("name", "categorical"),)
+GAUSSIAN = (("name", "gaussian_mixture"),)  # of real values
 EVERY = dict(name="random", fresh=True)  # all L! orders
 SPEC = DataSpec((4,), 1, 3)
 LABELED = DataSpec((4,), 1, 3, None, dict(label=Condition("label", 2)))
@@ -57,10 +59,15 @@ def build_model(name, number, family, depth):
   section.pop("orderings", None)
   if depth is not None:
     section["depth"] = depth
-  head = registry.build("heads", dict(name="categorical"), spec)
+  head = registry.build("heads", dict(plain_head(spec)), spec)
   ordering = registry.build("orderings", dict(family), spec.shape)
   model = registry.build("models", section, spec, head, ordering)
   return model, head, spec
+
+
+def plain_head(spec):
+  """The head that models are checked with."""
+  return CATEGORICAL if spec.num_values else GAUSSIAN
 
 
 def small_case(spec, head=CATEGORICAL, seed=0, dtype=np.float64, **fields):
@@ -94,7 +101,7 @@ def order_names(section):
 
 
 def model_case(name, number, orders, y, dtype=np.float64, depth=None):
-  """The Case of a TINY entry under its orders, with labels or without."""
+  """The Case of a TINY entry under its orders, y "given" or "none"."""
   restricted = "orderings" in section_of("models", name, number)
   family = (("name", orders),) if restricted else tuple(EVERY.items())
   model, head, spec = build_model(name, number, family, depth)
@@ -104,19 +111,10 @@ def model_case(name, number, orders, y, dtype=np.float64, depth=None):
     identity = ordering.draw(jax.random.split(jax.random.key(0), 1)) is None
     order_KL = None if identity else ordering.orders_KL
   y_K = None
-  if y == "labels":
-    y_K = labels(spec, None if order_KL is None else len(order_KL))
+  if y == "given":
+    y_K = cases.conditions(spec, 2 if order_KL is None else len(order_KL))
   params = contract.random_params(model, seed=number, dtype=dtype)
   return Case(model, head, spec, params, order_KL, y_K)
-
-
-def labels(spec, count):
-  """A label of each kind for every block, all values in turn; int32 [K]."""
-  for name, condition in spec.conditions.items():
-    assert condition.kind == "label", f"{name}: teach this file {condition}"
-  sizes = {k: c.num_values for k, c in spec.conditions.items()}
-  block_K = np.arange(count or max(sizes.values()))
-  return {k: (block_K % size).astype(np.int32) for k, size in sizes.items()}
 
 
 def run(record_property, subject, checks):
@@ -135,9 +133,9 @@ def run(record_property, subject, checks):
 
 @walk("models")
 def test_model(name, number, record_property):
-  """All checks: under each of the orders, with and without labels."""
+  """All checks: under each of the orders, with and without conditions."""
   section = section_of("models", name, number)
-  kinds = ("none", "labels") if section["spec"].conditions else ("none",)
+  kinds = ("none", "given") if section["spec"].conditions else ("none",)
   names = order_names(section)
   last = names[-1], kinds[-1]
   for orders, y in itertools.product(names, kinds):
@@ -167,7 +165,7 @@ def test_model(name, number, record_property):
 
 
 def forward_checks(case, chunks):
-  """What is checked under all orders, with and without labels."""
+  """What is checked under all orders, with and without conditions."""
   checks = dict(
     normalised=lambda: contract.normalised(case),
     causal=lambda: contract.causal(case),
@@ -179,7 +177,8 @@ def forward_checks(case, chunks):
   if case.order_KL is not None and len(case.order_KL) > 1:
     checks["orders"] = lambda: contract.orders_matter(case)
   if case.y:
-    checks["labels"] = lambda: contract.labels_matter(case)
+    checks["conditions"] = lambda: contract.conditions_matter(case)
+    checks["reach"] = lambda: contract.conditions_reach(case)
   return checks
 
 

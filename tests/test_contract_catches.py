@@ -29,8 +29,9 @@ from ar_jax.models import gpt
 from ar_jax.nn import condition
 from ar_jax.nn.dropout import dropout
 from ar_jax.objectives import nll
+from ar_jax.proofs import cases
 from ar_jax.samplers import ancestral
-from ar_jax.types import Dataset, Model, Ordering, Split
+from ar_jax.types import Condition, Dataset, Model, Ordering, Split
 
 ORDER_KL = np.array([[0, 1, 2, 3], [1, 2, 3, 0], [2, 0, 3, 1]], np.int32)
 Y = dict(label=np.array([0, 1, 1], np.int32))
@@ -285,7 +286,75 @@ def test_order_and_rank_are_swapped(monkeypatch, name):
 def test_label_is_dropped():
   apply = good().model.apply
   wrong = broken(apply=lambda p, x, o=None, y=None, **k: apply(p, x, o, None))
-  caught(contract.labels_matter, [good()], [wrong], "label: theta of step")
+  caught(contract.conditions_matter, [good()], [wrong], "label: theta of step")
+
+
+@functools.cache
+def conditioned():
+  """A small GPT with every kind of condition, under three orders."""
+  conditions = dict(
+    pitch=Condition("aligned", None, (4, 2)),
+    phone=Condition("aligned", 3, (4,)),
+    score=Condition("sequence", None, (2, 2)),
+  )
+  spec = SPEC._replace(conditions=conditions)
+  y = cases.conditions(spec, 3)
+  return small_case(spec, order_KL=ORDER_KL, y=y)
+
+
+@pytest.mark.parametrize(
+  ("change", "match"),
+  [
+    (lambda v: jnp.roll(v, -1, 1), "pitch: step 0 reads the row of step 1"),
+    (lambda v: jnp.roll(v, 1, 0), "pitch: an item reads that of another"),
+    (lambda v: v.at[:, 1].set(0), "pitch: a step does not read its own row"),
+    (lambda v: v * 0, "pitch: a step does not read its own row"),
+  ],
+)
+def test_aligned_rows_go_astray(change, match):
+  apply = conditioned().model.apply
+
+  def astray(params, x_BLC, order_BL=None, y=None, **kwargs):
+    y = y and {**y, "pitch": change(jnp.asarray(y["pitch"]))}
+    return apply(params, x_BLC, order_BL, y, **kwargs)
+
+  wrong = conditioned()._replace(
+    model=conditioned().model._replace(apply=astray)
+  )
+  caught(contract.conditions_reach, [conditioned()], [wrong], match)
+
+
+@pytest.mark.parametrize(
+  ("name", "match"),
+  [("phone", "phone: step 0 reads"), ("score", "a step does not see all rows")],
+)
+def test_rows_are_those_of_another_step(name, match):
+  apply = conditioned().model.apply
+
+  def astray(params, x_BLC, order_BL=None, y=None, **kwargs):
+    if y:
+      value = jnp.asarray(y[name])
+      y = {**y, name: dict(phone=value[:, ::-1], score=value[:, :1])[name]}
+      y["score"] = jnp.broadcast_to(y["score"][:, :1], (len(x_BLC), 2, 2))
+    return apply(params, x_BLC, order_BL, y, **kwargs)
+
+  wrong = conditioned()._replace(
+    model=conditioned().model._replace(apply=astray)
+  )
+  caught(contract.conditions_reach, [conditioned()], [wrong], match)
+
+
+def test_aligned_rows_stay_in_data_order(monkeypatch):
+  contract.step_equals_apply(conditioned())
+  monkeypatch.setattr(
+    orders, "permute_conditions", lambda y, order_BL, aligned: y
+  )
+  apply = conditioned().model.apply  # as a new function: not yet compiled
+  wrong = conditioned()._replace(
+    model=conditioned().model._replace(apply=lambda *a, **k: apply(*a, **k))
+  )
+  with pytest.raises(AssertionError, match="theta of step"):
+    contract.step_equals_apply(wrong)
 
 
 def test_absent_label_is_label_0():
@@ -296,7 +365,7 @@ def test_absent_label_is_label_0():
     return apply(params, x_BLC, order_BL, y)
 
   wrong = broken(apply=confused)
-  caught(contract.labels_matter, [good()], [wrong], "numbers 0 and 1")
+  caught(contract.conditions_matter, [good()], [wrong], "numbers 0 and 1")
 
 
 def test_rows_feel_the_batch():
@@ -424,8 +493,8 @@ def test_rotations_of_decoding_are_off_by_one(mutated):
 
 
 def test_step_reads_the_unread_value(mutated):
-  first = "jnp.where(first, start_D[None, None], embed)"
-  leaky = first.replace("None]", "None] + 1e-9 * embed")
+  first = "jnp.where(first, start_D[None, None], embedded_BKD)"
+  leaky = first.replace("None]", "None] + 1e-9 * embedded_BKD")
   wrong = mutant_gpt(mutated("models.gpt", {first: leaky}))
   caught(contract.step_equals_apply, [good()], [wrong], "theta of step")
 
@@ -485,7 +554,7 @@ def test_another_architecture_keeps_the_contract(name):
   contract.complete(case)
   contract.orders_matter(case)
   contract.order_shapes_agree(case)
-  contract.labels_matter(case)
+  contract.conditions_matter(case)
   contract.step_equals_apply(case)
   contract.extend_equals_apply(case, (1,))
   contract.capacity(case)
@@ -495,7 +564,7 @@ def test_another_architecture_keeps_the_contract(name):
 def recurrent():
   """A recurrent network told source and target; its cache is one state."""
   spec = good().spec
-  bias = condition.LabelBias((("label", 2),), 1, 8)
+  bias = condition.Bias(condition.tupled(spec.conditions), 1, 8)
   shapes = dict(
     value=(4, 8), source=(5, 8), target=(4, 8), w=(8, 8), out=(8, 3)
   )
@@ -509,7 +578,7 @@ def recurrent():
   def init_cache(params, batch, length, order_BL=None, y=None):
     decode.check_length(length, spec)
     order_BL = jnp.arange(4)[None] if order_BL is None else order_BL
-    label = bias.apply(dict(params=params["label"]), y)[:, 0]
+    label = bias.apply(dict(params=params["label"]), y)[:, 0, 0]
     state = jnp.zeros((batch, 8), params["w"].dtype)
     room = jnp.zeros((length,), jnp.int32)
     return dict(state=state, label=label, order=order_BL, room=room)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, cost, launch, markup, page, report
+from ar_jax import assemble, cost, launch, markup, page, report, scoring
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -123,7 +123,7 @@ def workdir(tmp_path_factory):
   )
   config.train.update(steps=4, eval_every=2, log_every=1)
   config.evaluate.baselines = ("marginal",)
-  runs.score(*launch.train(config, folder / "a"), same_data=True)
+  scoring.score(*launch.train(config, folder / "a"), same_data=True)
   return folder / "a"
 
 
@@ -137,7 +137,7 @@ def markov(tmp_path_factory):
   net = assemble.network(config, dataset.spec)
   params = jax.jit(net.model.init)(jax.random.key(0))
   run = launch.write(folder, config, dataset.spec, dataset.media, params)
-  runs.score(run, dataset, same_data=True)
+  scoring.score(run, dataset, same_data=True)
   return folder, run
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ar_jax
-from ar_jax import assemble, errors, launch, text
+from ar_jax import assemble, errors, launch, scoring, text
 from ar_jax import config as configs
 from ar_jax import run as runs
 from ar_jax.types import Condition
@@ -43,7 +43,7 @@ def test_a_long_text_is_scored_as_evaluate_scores_it(trained):
   split = dataset.splits["valid"]._replace(stream=None, raw=None)
   made = runs.data.windows(stream, 64, 32, protocol="w64/s32")
   dataset = dataset._replace(splits=dict(valid=made, train=split))
-  total, _ = runs.score_split(run, run.params, dataset)
+  total, _ = scoring.score_split(run, run.params, dataset)
   log_T = run.per_site(written)
   assert log_T.shape == (1000,)
   assert run.log_prob(written) == pytest.approx(-total.nats, rel=1e-6)
@@ -193,7 +193,7 @@ def test_wrong_conditions_are_named(conditional, value, message):
 def test_reports_are_written_whole_or_not_at_all(trained, monkeypatch):
   run, dataset = trained
   shutil.rmtree(run.workdir / "reports")
-  runs.score(run, dataset)
+  scoring.score(run, dataset)
   kept = sorted(f.name for f in (run.workdir / "reports").iterdir())
   assert kept == ["evaluation.json", "items.npz"]
   before = (run.workdir / "reports" / "evaluation.json").read_bytes()
@@ -203,11 +203,11 @@ def test_reports_are_written_whole_or_not_at_all(trained, monkeypatch):
 
   monkeypatch.setattr(runs.os, "replace", full)
   with pytest.raises(errors.StorageError, match="reports: No space left"):
-    runs.score(run, dataset)
+    scoring.score(run, dataset)
   monkeypatch.undo()
   monkeypatch.setattr(runs.np, "savez", full)
   with pytest.raises(errors.StorageError, match="reports: No space left"):
-    runs.score(run, dataset)
+    scoring.score(run, dataset)
   assert (run.workdir / "reports" / "evaluation.json").read_bytes() == before
 
 
@@ -234,17 +234,17 @@ def test_another_order_needs_a_whole_window(tmp_path, monkeypatch):
 
 def test_other_data_is_said_in_the_evaluation(trained, tmp_path):
   run, dataset = trained
-  made, same = runs.dataset_of(run, run.config)
+  made, same = scoring.dataset_of(run, run.config)
   assert same is True
-  assert runs.score(run, made, same)["same_data"] is True
+  assert scoring.score(run, made, same)["same_data"] is True
   config = configs.restore(configs.plain(run.config))
   configs.override(config, "data.split", "0.8/0.1")
-  _, same = runs.dataset_of(run, config)
+  _, same = scoring.dataset_of(run, config)
   assert same is False
   record = run.workdir / "run.json"
   kept = record.read_text()
   record.write_text(json.dumps(dict(json.loads(kept), data={})))
-  assert runs.dataset_of(run, run.config)[1] is None
+  assert scoring.dataset_of(run, run.config)[1] is None
   record.write_text(kept)
 
 

@@ -35,7 +35,7 @@ def _draw(parts, prompts, total, key=1):
     jax.random.key(key),
     prompts,
     total,
-    length=LENGTH,
+    spec=SPEC,
     stride=STRIDE,
   )
 

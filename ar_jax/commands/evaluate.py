@@ -39,7 +39,7 @@ def run(args):
   import dataclasses
 
   from ar_jax import config as configs
-  from ar_jax import errors, report
+  from ar_jax import errors, report, scoring
   from ar_jax import run as runs
   from ar_jax.commands import _show
 
@@ -61,6 +61,6 @@ def run(args):
       )
     configs.override(config, key, value)
   trained = dataclasses.replace(trained, config=config)
-  result = runs.score(trained, *runs.dataset_of(trained, config))
+  result = scoring.score(trained, *scoring.dataset_of(trained, config))
   _show.scores(result)
   report.curves(trained.workdir)

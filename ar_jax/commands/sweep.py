@@ -23,8 +23,7 @@ def run(args):
   import pathlib
 
   from ar_jax import config as configs
-  from ar_jax import errors, launch, record, report
-  from ar_jax import run as runs
+  from ar_jax import errors, launch, record, report, scoring
   from ar_jax.commands import _show
 
   if args.overrides:
@@ -42,7 +41,7 @@ def run(args):
     same = record.same_data(workdir)
     scores = _scores(workdir, config, dataset, same)
     if scores is None:
-      runs.score(trained, dataset, same)
+      scoring.score(trained, dataset, same)
       report.curves(workdir)
       scores = _scores(workdir, config, dataset, same)
     rows.append(dict(cell=cell, **scores))

@@ -38,9 +38,8 @@ def add_arguments(parser):
 
 def run(args):
   """Trains, scores the whole validation split, draws the curves."""
-  from ar_jax import checkpoint, errors, launch, record, report
+  from ar_jax import checkpoint, errors, launch, record, report, scoring
   from ar_jax import config as configs
-  from ar_jax import run as runs
   from ar_jax.commands import _show
 
   if args.config is not None:
@@ -61,7 +60,7 @@ def run(args):
       init_from=args.init_from,
       allow_data_change=args.allow_data_change,
     )
-  result = runs.score(trained, dataset, record.same_data(args.workdir))
+  result = scoring.score(trained, dataset, record.same_data(args.workdir))
   _show.scores(result)
   report.curves(trained.workdir)
   _show.say(f"run in {args.workdir}; curves in {args.workdir}/reports")

@@ -18,15 +18,24 @@ from flax import linen as nn
 
 from ar_jax import decode
 from ar_jax import ordering as orders
+from ar_jax.nn import block as blocks
 from ar_jax.nn import condition
 from ar_jax.nn import position as positions
-from ar_jax.nn.attention import Attention
 from ar_jax.nn.dense import Dense, matmul
 from ar_jax.nn.dropout import dropout, fold
+from ar_jax.nn.embed import after_start
+from ar_jax.nn.memory import Memory
 from ar_jax.types import Condition, DataSpec, Model
 
 _SPEC = DataSpec((5,), 1, 3)
 _LABEL = dict(label=Condition("label", 2))
+_EVERY = dict(
+  label=Condition("label", 2),
+  pitch=Condition("aligned", None, (4, 2)),
+  phone=Condition("aligned", 3, (4,)),
+  words=Condition("sequence", 4, (3,)),
+  score=Condition("sequence", None, (2, 2)),
+)
 _SMALL = dict(depth=2, width=8, heads=2)
 TINY = [
   dict(spec=_SPEC, **_SMALL, target=True),
@@ -52,6 +61,8 @@ TINY = [
     target=True,
   ),
   dict(spec=_SPEC, **_SMALL, position="sinusoidal", kv_heads=1, target=True),
+  dict(spec=DataSpec((4,), 1, 3, None, _EVERY), **_SMALL, target=True),
+  dict(spec=DataSpec((4,), 1, None, 0.5, _LABEL), **_SMALL, target=True),
   dict(
     spec=_SPEC,
     orderings=("raster",),
@@ -92,7 +103,8 @@ def make(
   """A GPT over the sites of `spec`.
 
   Args:
-    spec: DataSpec with discrete values; conditions of kind label.
+    spec: DataSpec; conditions of every kind: labels and aligned features are
+      added to the stream before each block, blocks attend to sequences.
     head: Head.
     ordering: Ordering; one other than the identity needs `target`.
     depth: blocks N.
@@ -120,55 +132,60 @@ def make(
   kv_heads = heads if kv_heads is None else kv_heads
   _check(spec, head, ordering, width, heads, kv_heads, target, tied, start)
   V = spec.num_values
-  rows = V if rows is None else rows
-  if rows < V or (rows > V and not tied):
+  if rows not in (None, V) and (V is None or rows < V or not tied):
     raise ValueError(f"rows {rows} must be V = {V}, or more with tied=True")
-  condition.check(spec.conditions, ("label",), "gpt")
+  kinds = ("label", "aligned", "sequence")
+  condition.check(spec.conditions, kinds, "gpt")
   net = _GPT(
     spec=spec._replace(conditions=None),
     num_params=head.num_params,
     depth=depth,
     start=start,
-    table_rows=rows,
+    table_rows=V if rows is None else rows,
     tied=tied,
     bias=bias,
     position=_choose("position", position, ("learned", "sinusoidal", "rotary")),
     target=target,
-    norm=_choose("norm", norm, tuple(_NORMS)),
+    norm=_choose("norm", norm, tuple(blocks.NORMS)),
     dropout=dropout,
-    scheme=_choose("init", init, ("gpt2", "zero_residual")),
+    scheme=_choose("init", init, blocks.INITS),
     width=width,
     block=dict(
       heads=heads,
       kv_heads=kv_heads,
-      mlp=_choose("mlp", mlp, ("gelu", "relu2", "swiglu")),
+      mlp=_choose("mlp", mlp, blocks.MLPS),
       mlp_ratio=mlp_ratio,
       qk_norm=qk_norm,
     ),
   )
-  labels = tuple((k, c.num_values) for k, c in spec.conditions.items())
-  label_bias = condition.LabelBias(labels, depth, width)
+  conditions = condition.tupled(spec.conditions)
+  bias_net = condition.Bias(conditions, depth, width)
+  memory_net = Memory(conditions, depth, width, heads)
 
-  def biases(params, y):
-    return label_bias.apply({"params": params["label"]}, y)
-
-  def run(params, x_BKC, t, rows, bias_BND, cache=None, key_B=None):
+  def run(params, x_BKC, t, rows, given, cache=None, key_B=None):
     variables = {"params": params["gpt"]}
-    return net.apply(variables, x_BKC, t, rows, bias_BND, cache, key_B)
+    return net.apply(variables, x_BKC, t, rows, given, cache, key_B)
+
+  def conditioned(params, y):
+    """What y is to the network: (biases, memory), computed once."""
+    bias = bias_net.apply({"params": params["condition"]}, y)
+    return bias, memory_net.apply({"params": params["memory"]}, y)
 
   def init_params(key):
-    k1, k2 = jax.random.split(key)
+    k1, k2, k3 = jax.random.split(key, 3)
     x_BLC = jnp.zeros((1, spec.length, spec.channels), jnp.int32)
-    label = label_bias.init(k2, None).get("params", {})
-    bias_BND = label_bias.apply({"params": label}, None)
-    gpt = net.init(k1, x_BLC, 0, None, bias_BND)["params"]
-    return dict(gpt=gpt, label=label)
+    params = dict(
+      condition=bias_net.init(k2, None).get("params", {}),
+      memory=memory_net.init(k3, None).get("params", {}),
+    )
+    given = conditioned(params, None)
+    return dict(params, gpt=net.init(k1, x_BLC, 0, None, given)["params"])
 
   def apply(params, x_BLC, order_BL=None, y=None, *, key_B=None):
     before_BLC = jnp.pad(x_BLC, ((0, 0), (1, 0), (0, 0)))[:, :-1]
     rows = positions.rows(order_BL)
-    bias_BND = biases(params, y)
-    return run(params, before_BLC, 0, rows, bias_BND, key_B=key_B)[0]
+    given = conditioned(params, y)
+    return run(params, before_BLC, 0, rows, given, key_B=key_B)[0]
 
   def init_cache(params, batch, length, order_BL=None, y=None):
     decode.check_length(length, spec)
@@ -177,19 +194,20 @@ def make(
     zeros = functools.partial(jnp.zeros, shape, dtype)
     layers = [dict(k=zeros(), v=zeros()) for _ in range(depth)]
     rows = positions.rows(order_BL)
-    return dict(layers=layers, rows=rows, bias=biases(params, y))
+    return dict(layers=layers, rows=rows, given=conditioned(params, y))
 
   def extend(params, cache, x_BKC, t, n=None):
     del n  # later steps overwrite what is past the cursor, and never read it
     capacity = cache["layers"][0]["k"].shape[1]
     decode.check_capacity(t, x_BKC.shape[1], capacity)
     theta_BKP, layers = run(
-      params, x_BKC, t, cache["rows"], cache["bias"], cache["layers"]
+      params, x_BKC, t, cache["rows"], cache["given"], cache["layers"]
     )
     return theta_BKP, dict(cache, layers=layers)
 
   step = decode.one_step(extend)
-  return Model(init_params, apply, init_cache, step, extend)
+  aligned = condition.aligned(spec.conditions)
+  return Model(init_params, apply, init_cache, step, extend, aligned=aligned)
 
 
 class _GPT(nn.Module):
@@ -200,7 +218,7 @@ class _GPT(nn.Module):
   depth: int
   width: int
   start: int | None
-  table_rows: int
+  table_rows: int | None
   tied: bool
   bias: bool
   position: str
@@ -211,27 +229,28 @@ class _GPT(nn.Module):
   block: dict
 
   @nn.compact
-  def __call__(self, x_BKC, t, rows, bias_BND, cache=None, key_B=None):
+  def __call__(self, x_BKC, t, rows, given, cache=None, key_B=None):
     """(theta [B, K, P], cache) of steps t .. t + K - 1.
 
     Args:
       x_BKC: values of steps t - 1 .. t + K - 2; unread at step -1.
       t: first step; a Python 0 or int32[].
       rows: of positions.rows.
-      bias_BND: [1|B, N, D] from the labels, or None.
+      given: (biases, memory) of the conditions, or None each.
       cache: a list of dict(k, v) [B, capacity, G, Dh]; None: from t = 0 on.
       key_B: keys for dropout.
     """
-    embed, table_VD = self._embed(x_BKC, t)
-    h_BKD = embed
-    for offset in self._positions(rows, t, x_BKC.shape[1], embed.dtype):
+    K, (bias, memory) = x_BKC.shape[1], given
+    h_BKD, table_VD = self._embed(x_BKC, t)
+    dtype = h_BKD.dtype
+    for offset in self._positions(rows, t, K, dtype):
       h_BKD = h_BKD + offset
-    h_BKD = dropout(h_BKD, self.dropout, fold(key_B, 2 * self.depth))
-    angles = self._angles(rows, t, x_BKC.shape[1], h_BKD.dtype)
+    h_BKD = dropout(h_BKD, self.dropout, fold(key_B, self.depth))
+    angles = self._angles(rows, t, K, dtype)
+    bias = condition.at(bias, t, K)
     layers = []
     for i in range(self.depth):
-      layer = None if cache is None else cache[i]
-      h_BKD, layer = _Block(
+      block = blocks.Block(
         **self.block,
         width=self.width,
         norm=self.norm,
@@ -240,16 +259,17 @@ class _GPT(nn.Module):
         scheme=self.scheme,
         depth=self.depth,
         name=f"block_{i}",
-      )(
-        h_BKD if bias_BND is None else h_BKD + bias_BND[:, i, None],
+      )
+      h_BKD, layer = block(
+        h_BKD if bias is None else h_BKD + bias[:, :, i],
         angles,
         t,
-        layer,
-        fold(key_B, 2 * i),
-        fold(key_B, 2 * i + 1),
+        None if cache is None else cache[i],
+        fold(key_B, i),
+        None if memory is None else memory[:, :, i],
       )
       layers.append(layer)
-    h_BKD = _NORMS[self.norm](self.bias, "norm")(h_BKD)
+    h_BKD = blocks.NORMS[self.norm](self.bias, "norm")(h_BKD)
     if self.tied:
       return matmul(h_BKD, table_VD[: self.num_params].T), layers
     std = 0.02 if self.scheme == "gpt2" else self.width**-0.5
@@ -257,17 +277,20 @@ class _GPT(nn.Module):
     return Dense(self.num_params, False, init, name="head")(h_BKD), layers
 
   def _embed(self, x_BKC, t):
-    """The values' embeddings [B, K, D]; the table [rows, D] of channel 0."""
+    """Embeddings [B, K, D] of the values; the table [rows, D] of channel 0."""
     C = self.spec.channels
     init = nn.initializers.normal(0.02 if self.scheme == "gpt2" else 1.0)
-    table = self.param("embedding", init, (C, self.table_rows, self.width))
     if self.start is None:
       start_D = self.param("start", init, (self.width,))
-    else:
+    if self.spec.num_values is None:
+      x_BKC = x_BKC.astype(jnp.promote_types(x_BKC.dtype, start_D.dtype))
+      embedded = Dense(self.width, name="values")(x_BKC)
+      return after_start(embedded, start_D, t), None
+    table = self.param("embedding", init, (C, self.table_rows, self.width))
+    if self.start is not None:
       start_D = table[0, self.start]
-    embed = sum(table[c][x_BKC[..., c]] for c in range(C))
-    first = (t + jnp.arange(x_BKC.shape[1]) == 0)[None, :, None]
-    return jnp.where(first, start_D[None, None], embed), table[0]
+    embedded = sum(table[c][x_BKC[..., c]] for c in range(C))
+    return after_start(embedded, start_D, t), table[0]
 
   def _positions(self, rows, t, K, dtype):
     """What is added for source and for target: each [1|B, K, D]."""
@@ -308,76 +331,8 @@ class _GPT(nn.Module):
     return positions.take(table, rows, t + 1, K), source
 
 
-class _Block(nn.Module):
-  """Attention and MLP, each after a norm, each added to the stream."""
-
-  heads: int
-  kv_heads: int
-  width: int
-  mlp: str
-  mlp_ratio: float
-  qk_norm: bool
-  norm: str
-  bias: bool
-  dropout: float
-  scheme: str
-  depth: int
-
-  @nn.compact
-  def __call__(self, h_BKD, angles, t, cache, key1_B, key2_B):
-    """(h [B, K, D], cache); key1_B, key2_B: of the two branches."""
-    norm = _NORMS[self.norm]
-    attention = Attention(
-      self.heads,
-      self.kv_heads,
-      self.qk_norm,
-      self.bias,
-      self.dropout,
-      self._init(),
-      self._init(residual=True),
-      name="attention",
-    )
-    a_BKD, cache = attention(
-      norm(self.bias, "norm_1")(h_BKD), angles, t, cache, fold(key1_B, 0)
-    )
-    h_BKD = h_BKD + dropout(a_BKD, self.dropout, fold(key1_B, 1))
-    m_BKD = self._mlp(norm(self.bias, "norm_2")(h_BKD))
-    return h_BKD + dropout(m_BKD, self.dropout, key2_B), cache
-
-  def _mlp(self, h_BKD):
-    D = h_BKD.shape[-1]
-    if self.mlp == "swiglu":
-      hidden = 2 * round(self.mlp_ratio * D / 3)
-      gate = nn.silu(self._dense("gate", hidden)(h_BKD))
-      h = gate * self._dense("up", hidden)(h_BKD)
-    else:
-      h = self._dense("up", round(self.mlp_ratio * D))(h_BKD)
-      h = nn.gelu(h) if self.mlp == "gelu" else jnp.square(nn.relu(h))
-    return self._dense("down", D, residual=True)(h)
-
-  def _dense(self, name, features, residual=False):
-    return Dense(features, self.bias, self._init(residual), name=name)
-
-  def _init(self, residual=False):
-    """Of a linear map; residual: of one whose result joins the stream."""
-    if self.scheme == "gpt2":
-      std = 0.02 / (2 * self.depth) ** 0.5 if residual else 0.02
-      return nn.initializers.normal(std)
-    if residual:
-      return nn.initializers.zeros
-    return nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-
-
-_NORMS = dict(
-  layernorm=lambda bias, name: nn.LayerNorm(1e-5, use_bias=bias, name=name),
-  rmsnorm=lambda bias, name: nn.RMSNorm(1e-6, name=name),
-)
-
-
 def _check(spec, head, ordering, width, heads, kv_heads, target, tied, start):
   """Raises ValueError for arguments that do not go together."""
-  if spec.num_values is None:
-    raise ValueError("gpt takes discrete values; the data has real ones")
   if width % heads or heads % kv_heads:
     raise ValueError(
       f"width {width} must divide by heads {heads}, and heads by"
@@ -388,6 +343,8 @@ def _check(spec, head, ordering, width, heads, kv_heads, target, tied, start):
       "an order other than raster needs model.target=True, or no step"
       " knows which site it predicts"
     )
+  if spec.num_values is None and (tied or start is not None):
+    raise ValueError("real values have no table: tied=False, start=None")
   if tied and (spec.channels != 1 or head.num_params != spec.num_values):
     raise ValueError("tied=True takes a categorical head and one channel")
   if start is not None and not 0 <= start < spec.num_values:

@@ -1,4 +1,4 @@
-"""Causal self-attention of K steps over a key-value cache."""
+"""Self-attention over a key-value cache, and attention to a memory."""
 
 import functools
 
@@ -20,6 +20,7 @@ class Attention(nn.Module):
   bias: in the linear maps.
   rate: of dropout on the attention weights.
   init_in, init_out: of the linear maps into and out of the heads.
+  causal: whether steps see those up to their own alone, or all.
   """
 
   heads: int
@@ -29,6 +30,7 @@ class Attention(nn.Module):
   rate: float
   init_in: nn.initializers.Initializer
   init_out: nn.initializers.Initializer
+  causal: bool = True
 
   @nn.compact
   def __call__(self, h_BKD, angles, t, cache, key_B):
@@ -65,11 +67,43 @@ class Attention(nn.Module):
     q = q.reshape(B, K, G, R, Dh).transpose(0, 2, 3, 1, 4) * Dh**-0.5
     score = jnp.einsum("bgqd,bmgd->bgqm", q.reshape(B, G, R * K, Dh), k)
     score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
-    visible = jnp.arange(k.shape[1])[None] <= t + jnp.arange(K)[:, None]
-    visible = jnp.tile(visible, (R, 1))[None, None]
-    weight = jax.nn.softmax(jnp.where(visible, score, -1e30)).astype(v.dtype)
+    if self.causal:
+      visible = jnp.arange(k.shape[1])[None] <= t + jnp.arange(K)[:, None]
+      visible = jnp.tile(visible, (R, 1))[None, None]
+      score = jnp.where(visible, score, -1e30)
+    weight = jax.nn.softmax(score).astype(v.dtype)
     weight = dropout(weight, self.rate, key_B)
     out = jnp.einsum("bgqm,bmgd->bgqd", weight, v)
     out = out.reshape(B, G, R, K, Dh).transpose(0, 3, 1, 2, 4)
     out = out.reshape(B, K, D)
     return linear(D, kernel_init=self.init_out, name="out")(out), cache
+
+
+class CrossAttention(nn.Module):
+  """Attention of every step to a memory, which all of them see whole.
+
+  heads: H. The other fields are as in Attention.
+  """
+
+  heads: int
+  bias: bool
+  rate: float
+  init_in: nn.initializers.Initializer
+  init_out: nn.initializers.Initializer
+
+  @nn.compact
+  def __call__(self, h_BKD, memory_BSHE, key_B):
+    """[B, K, D]; memory_BSHE: keys and values [1|B, S, 2, H, Dh]."""
+    B, K, D = h_BKD.shape
+    H, Dh = self.heads, D // self.heads
+    linear = functools.partial(Dense, use_bias=self.bias)
+    q = linear(D, kernel_init=self.init_in, name="query")(h_BKD)
+    q = q.reshape(B, K, H, Dh) * Dh**-0.5
+    memory = jnp.broadcast_to(memory_BSHE, (B, *memory_BSHE.shape[1:]))
+    score = jnp.einsum("bkhd,bshd->bhks", q, memory[:, :, 0])
+    score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
+    weight = jax.nn.softmax(score).astype(h_BKD.dtype)
+    weight = dropout(weight, self.rate, key_B)
+    out = jnp.einsum("bhks,bshd->bkhd", weight, memory[:, :, 1])
+    out = out.reshape(B, K, D)
+    return linear(D, kernel_init=self.init_out, name="out")(out)

@@ -16,6 +16,7 @@ from ar_jax import likelihood
 from ar_jax.types import Head, Model
 
 ENUMERABLE = 20_000  # sequences
+REAL = 48  # sequences of real values that stand for all there are
 
 
 class Broken(AssertionError):
@@ -30,8 +31,9 @@ class Case(NamedTuple):
   """A model and the blocks it is checked on; block k is an order and a y.
 
   order_KL: int32 [K, L]; None: the identity, by the path that costs nothing.
-  y: name -> int32 [K]; None: no condition, the learned null.
-  x_NLC: int32 [N, L, C], the sequences of each block; None: all there are.
+  y: name -> [K, ...] in data order; None: no condition, the learned null.
+  x_NLC: [N, L, C], the sequences of each block; None: all there are, or of
+    real values some.
   """
 
   model: Any
@@ -94,7 +96,7 @@ def initial(init, seed=0):
 
 def sequences(num_values, length, channels):
   """All of them in lexical order, int32 [V ** (L * C), L, C]."""
-  require(num_values, "values are real: only discrete ones can be enumerated")
+  require(num_values, "values are real: they cannot be enumerated")
   digits = itertools.product(range(num_values), repeat=length * channels)
   x_NLC = np.array(list(digits), np.int32)
   return x_NLC.reshape(-1, length, channels)
@@ -115,8 +117,11 @@ def space(case):
   """
   spec, K = case.spec, num_blocks(case)
   x_NLC = case.x_NLC
-  if x_NLC is None:
-    count = (spec.num_values or 1) ** (spec.length * spec.channels)
+  if x_NLC is None and spec.num_values is None:
+    rng = np.random.default_rng(0)
+    x_NLC = values(spec, rng, (REAL, spec.length, spec.channels))
+  elif x_NLC is None:
+    count = spec.num_values ** (spec.length * spec.channels)
     require(count <= ENUMERABLE, f"too many to enumerate: {count} sequences")
     x_NLC = sequences(spec.num_values, spec.length, spec.channels)
   block_B = np.repeat(np.arange(K), len(x_NLC))
@@ -132,13 +137,40 @@ def rows_of(case, block_B):
   return order, y
 
 
-def labels(spec, count):
-  """A label of each kind for every block; int32 [count]. Else none."""
+def values(spec, rng, shape):
+  """Random values: uniform int32, or real ones on the grid of the spec."""
+  if spec.num_values is not None:
+    return rng.integers(0, spec.num_values, shape, np.int32)
+  return np.round(3 * rng.standard_normal(shape)) * np.float64(spec.delta)
+
+
+def conditions(spec, count, seed=0):
+  """Every condition for `count` blocks, name -> [count, ...]; None: no such.
+
+  Labels take all values in turn.
+  """
+  rng = np.random.default_rng(seed)
+  result = {}
+  for name, condition in spec.conditions.items():
+    shape = count, *condition.shape
+    if condition.kind == "label":
+      label = seed + np.arange(count, dtype=np.int32)
+      result[name] = label % condition.num_values
+    elif condition.num_values is not None:
+      result[name] = rng.integers(0, condition.num_values, shape, np.int32)
+    else:
+      result[name] = rng.standard_normal(shape)
+  return result or None
+
+
+def y_to_steps(model, y, order):
+  """y as the functions of a model take it: what is aligned, by steps."""
+  if not y or order is None:
+    return y
   return {
-    name: np.arange(count, dtype=np.int32) % condition.num_values
-    for name, condition in spec.conditions.items()
-    if condition.kind == "label"
-  } or None
+    k: to_steps(np.asarray(v), order) if k in model.aligned else v
+    for k, v in y.items()
+  }
 
 
 def contents(case, seed):
@@ -146,7 +178,7 @@ def contents(case, seed):
   rng = np.random.default_rng(seed)
   x_BLC, _, _ = space(case)
   B, L, _ = x_BLC.shape
-  x_BLC = rng.integers(0, case.spec.num_values, x_BLC.shape, np.int32)
+  x_BLC = values(case.spec, rng, x_BLC.shape)
   known_BL = rng.random((B, L)) < 0.4
   known_BL[0] = False  # no common prefix: one compiled sampler for all checks
   known_BL[1:2] = True
@@ -181,7 +213,7 @@ def from_steps(a_BL, order):
 
 def forward(case, x_BLC, order, y, params=None):
   """(theta_BLP in generation order, log_prob_BL in data order), finite."""
-  run = _forward(case.model.apply, case.head.log_prob)
+  run = _forward(case.model.apply, case.head.log_prob, case.model.aligned)
   params = case.params if params is None else params
   theta_BLP, log_prob_BL = map(np.asarray, run(params, x_BLC, order, y))
   require(np.isfinite(theta_BLP).all(), "theta is not finite")
@@ -190,7 +222,7 @@ def forward(case, x_BLC, order, y, params=None):
 
 
 @functools.cache
-def _forward(apply, log_prob):
+def _forward(apply, log_prob, aligned):
   """One compiled forward for all checks of a model and a head."""
 
   @jax.jit
@@ -201,7 +233,7 @@ def _forward(apply, log_prob):
       kept.append(apply(*args, **kwargs))
       return kept[0]
 
-    model = Model(None, keep, None, None, None)
+    model = Model(None, keep, None, None, None, aligned=aligned)
     head = Head(None, log_prob, None, None)
     log_prob_BL = likelihood.log_prob(model, head, params, x_BLC, order, y)
     return kept[0], log_prob_BL

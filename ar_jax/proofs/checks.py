@@ -18,17 +18,26 @@ from ar_jax.proofs import cases
 SUM = dict(float64=1e-12, float32=1e-6)  # of |sum of p - 1|
 STEP = dict(float64=1e-12, float32=1e-5)  # of theta, next to its largest
 NLL = 1e-6  # of mean nats per site
+REAL_SUM = 1e-5  # of masses over a grid that leaves out the far tails
+GRID = 40_000  # steps of it to either side
 GARBAGE = 1e6  # finite: 0 * NaN would be NaN in a masked product
 
 
 def normalised(case):
-  """exp(log p) over all sequences sums to one, in each block."""
+  """exp(log p) over all sequences sums to one, in each block.
+
+  Of real values: over the values of each site, which is the same by the
+  chain rule.
+  """
   x_BLC, order, y = cases.space(case)
   theta_BLP, log_prob_BL = cases.forward(case, x_BLC, order, y)
   shape = *x_BLC.shape[:2], case.head.num_params
   cases.require(
     theta_BLP.shape == shape, f"theta {theta_BLP.shape}, not {shape}"
   )
+  if case.spec.num_values is None:
+    theta_NP = theta_BLP.reshape(-1, shape[-1])
+    return head_normalised(case.head, case.spec, theta_NP[:64])
   total_B = log_prob_BL.astype(np.float64).sum(-1)
   sum_K = np.exp(total_B).reshape(cases.num_blocks(case), -1).sum(-1)
   worst = np.abs(sum_K - 1).max()
@@ -39,8 +48,11 @@ def normalised(case):
 
 
 def all_swaps(spec):
-  """(step, channel, by): each value replaced by each other one."""
-  values = range(1, spec.num_values)
+  """(step, channel, by): each value replaced by each other one.
+
+  Real values are moved by one and by five steps of their grid.
+  """
+  values = (1, 5) if spec.num_values is None else range(1, spec.num_values)
   return itertools.product(range(spec.length), range(spec.channels), values)
 
 
@@ -62,7 +74,7 @@ def dependencies(case, params=None, swaps=None):
   before = cases.forward(case, x_BLC, order, y, params)
   result = np.zeros((2, K, L, L))
   for s, c, by in all_swaps(case.spec) if swaps is None else swaps:
-    swapped_BLC = _swap(x_BLC, order, s, c, by, case.spec.num_values)
+    swapped_BLC = _swap(x_BLC, order, s, c, by, case.spec)
     after = cases.forward(case, swapped_BLC, order, y, params)
     theta, log_prob = (
       np.abs(a - b) for a, b in zip(after, before, strict=True)
@@ -75,14 +87,20 @@ def dependencies(case, params=None, swaps=None):
   return result
 
 
-def _swap(x_BLC, order, step, channel, by, num_values):
+def _swap(x_BLC, order, step, channel, by, spec):
   """x with `by` added to what is generated at one step."""
   x_BLC = x_BLC.copy()
   rows = np.arange(len(x_BLC))
   sites = step if order is None else order[:, step]
-  x_BLC[rows, sites, channel] += by
-  x_BLC[rows, sites, channel] %= num_values
+  x_BLC[rows, sites, channel] = moved(x_BLC[rows, sites, channel], by, spec)
   return x_BLC
+
+
+def moved(x, by, spec):
+  """Other values: `by` is added, on the grid or in a circle."""
+  if spec.num_values is None:
+    return x + by * spec.delta
+  return (x + by) % spec.num_values
 
 
 def causal(case, changes=None):
@@ -160,7 +178,7 @@ def step_equals_apply(case, stretches=None):
     if t:
       extend = jax.jit(case.model.extend)
       _, cache = extend(case.params, cache, before_BLC, 0, np.int32(t))
-    cache = soiled(cache, L, t)
+    cache = soiled(cache, clean, L, t)
     run = _scan(case.model.step)
     steps = run(case.params, cache, before_BLC[:, stretch], np.int32(t))
     theta, x = theta_BLP[:, stretch], x_BLC[:, stretch]
@@ -201,7 +219,7 @@ def extend_equals_apply(case, cuts=None):
   x_BLC, order, y = cases.space(case)
   theta_BLP, _ = cases.forward(case, x_BLC, order, y)
   before_BLC = before(x_BLC, order)
-  wrong_BLC = (before_BLC + 1) % case.spec.num_values
+  wrong_BLC = moved(before_BLC, 1, case.spec)
   extend = jax.jit(case.model.extend)
   clean = cache_of(case, len(x_BLC), order, y)
   worst = 0.0
@@ -209,7 +227,7 @@ def extend_equals_apply(case, cuts=None):
   def chunk(cache, x, t, n=None):
     """Extends a cache whose tail is garbage; returns (theta, cache)."""
     nonlocal worst
-    cache = soiled(cache, L, t)
+    cache = soiled(cache, clean, L, t)
     theta, cache = extend(case.params, cache, x, np.int32(t), n)
     count = x.shape[1] if n is None else int(n)
     what = f"extend by {x.shape[1]} from step {t}, n = {n}"
@@ -254,26 +272,34 @@ def same_theta(case, theta_BKP, other_BKP, x_BKC, what):
   return worst
 
 
-def soiled(cache, length, t):
+def soiled(cache, clean, length, t):
   """The cache with garbage in whatever lies at step t and later.
 
-  A float leaf [B, length, ...] is a buffer over steps. Another leaf (a
-  recurrent state, a ring whose zeros are padding) is left alone.
+  A float leaf [B, length, ...] that is all zeros before the first step is a
+  buffer over steps. Another one (a recurrent state, what a condition is to
+  each step, a ring whose zeros are padding) is left alone.
+
+  Args:
+    cache: of some steps.
+    clean: the same before its first step.
+    length: of the cache.
+    t: first step whose place is soiled.
   """
 
-  def soil(leaf):
-    leaf = np.array(leaf)
-    buffer = leaf.ndim > 2 and leaf.shape[1] == length
+  def soil(leaf, first):
+    leaf, first = np.array(leaf), np.asarray(first)
+    buffer = leaf.ndim > 2 and leaf.shape[1] == length and not first.any()
     if buffer and np.issubdtype(leaf.dtype, np.floating):
       leaf[:, t:] = GARBAGE
     return leaf
 
-  return jax.tree.map(soil, cache)
+  return jax.tree.map(soil, cache, clean)
 
 
 def cache_of(case, batch, order, y, length=None):
   """The cache of a batch, before its first step."""
   length = case.spec.length if length is None else length
+  y = cases.y_to_steps(case.model, y, order)
   init_cache = jax.jit(case.model.init_cache, static_argnums=(1, 2))
   return init_cache(case.params, batch, length, order, y)
 
@@ -288,7 +314,7 @@ def before(x_BLC, order):
 
 def head_probabilities(head, spec, theta_NP):
   """(p of all values of a site, float64 [N, V ** C]; dtype of log_prob)."""
-  values = cases.sequences(spec.num_values, 1, spec.channels)[:, 0]
+  values = site_values(spec)
   run = jax.jit(head.log_prob)
   at_once = max(1, 2**26 // theta_NP.size)  # a head may need N x values x P
   parts = [
@@ -303,10 +329,22 @@ def head_probabilities(head, spec, theta_NP):
   return np.exp(log_prob.astype(np.float64)), str(log_prob.dtype)
 
 
+def site_values(spec):
+  """All values of a site [V ** C, C]; of the real ones, a wide grid."""
+  if spec.num_values is not None:
+    return cases.sequences(spec.num_values, 1, spec.channels)[:, 0]
+  reach = GRID if spec.channels == 1 else int(GRID ** (1 / spec.channels))
+  axis = np.arange(-reach, reach + 1) * np.float64(spec.delta)
+  return np.array(list(itertools.product(axis, repeat=spec.channels)))
+
+
 def head_normalised(head, spec, theta_NP, bar=None):
-  """exp(log_prob) over the values of a site sums to one; within SUM, or bar."""
+  """exp(log_prob) over the values of a site sums to one; within SUM, or bar.
+
+  Real values have tails beyond any grid: there the bar is REAL_SUM.
+  """
   prob_NM, dtype = head_probabilities(head, spec, theta_NP)
   worst = np.abs(prob_NM.sum(1) - 1).max()
-  return cases.below(
-    worst, SUM[dtype] if bar is None else bar, "sum over values"
-  )
+  if bar is None:
+    bar = SUM[dtype] if spec.num_values is not None else REAL_SUM
+  return cases.below(worst, bar, "sum over values")

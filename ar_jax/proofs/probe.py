@@ -29,7 +29,7 @@ def trained(model, head, ordering, spec, params, sampler):
     order_KL = ordering.draw(jax.random.split(jax.random.key(0), 2))
     order_KL = None if order_KL is None else np.asarray(order_KL)
     K = 1 if order_KL is None else len(order_KL)
-    y = cases.labels(spec, K)
+    y = cases.conditions(spec, K)
     case = cases.Case(model, head, spec, params, order_KL, y)
     run = _whole if is_small(case) else _part
     return findings.guarded("model", lambda: run(case, sampler))

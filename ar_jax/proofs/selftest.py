@@ -146,7 +146,7 @@ def _model(subject, section, order, rank):
     rng = np.random.default_rng(0)
     order_KL = [rng.permutation(spec.length) for _ in range(2)]
     order_KL = np.array(order_KL, np.int32)
-    case = case._replace(order_KL=order_KL, y=cases.labels(spec, 2))
+    case = case._replace(order_KL=order_KL, y=cases.conditions(spec, 2))
   else:
     ordering = registry.build("orderings", dict(name=order), spec.shape)
     case = case._replace(order_KL=ordering.draw(None))

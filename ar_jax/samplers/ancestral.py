@@ -47,6 +47,7 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     B, L, C = x_BLC.shape
     x_BLC = orders.permute(x_BLC, order_BL)
     known_BL = orders.permute(known_BL, order_BL)
+    y = orders.permute_conditions(y, order_BL, model.aligned)
     cache = model.init_cache(params, B, L, order_BL, y)
     prompt_BKC = x_BLC[:, :prefix]
     log_prompt_BK = jnp.zeros((B, 0))
@@ -63,6 +64,7 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
       adjusted_BP = adjust(theta_BP)
       key_B = jax.vmap(jax.random.fold_in, (0, None))(row_B, t)
       drawn_BC = jax.vmap(head.sample)(key_B, adjusted_BP)
+      drawn_BC = drawn_BC.astype(given_BC.dtype)
       x_BC = jnp.where(known_B[:, None], given_BC, drawn_BC)
       log_drawn_B = head.log_prob(adjusted_BP, x_BC)
       log_sampler_B = jnp.where(known_B, 0, log_drawn_B)

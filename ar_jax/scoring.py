@@ -1,0 +1,128 @@
+"""How a run does on data: the report of a whole split beside its bars."""
+
+import json
+import os
+
+import numpy as np
+
+from ar_jax import (
+  assemble,
+  checkpoint,
+  data,
+  errors,
+  evaluate,
+  parallel,
+)
+from ar_jax.run import same_values
+
+
+def dataset_of(run, config):
+  """The data of `config`, for a run that reads its values the same way.
+
+  Returns:
+    (Dataset, whether it holds what the run was trained on; None: not known).
+  Raises:
+    DataError: other shapes, or other meanings of the values.
+  """
+  dataset = assemble.dataset(config)
+  if dataset.spec != run.spec or not same_values(run, dataset):
+    raise errors.DataError(
+      "the data is not what this run was trained on: it gives"
+      f" {dataset.spec.num_values} values in shape {dataset.spec.shape} from"
+      f" {dataset.media.get('source')}, the run knows {run.spec.num_values} in"
+      f" shape {run.spec.shape} from {run.media.get('source')}, or another"
+      " vocabulary; give the data that it was trained on, or reads alike"
+    )
+  kept = checkpoint.read_record(run.workdir, "run")["data"]
+  return dataset, data.fingerprints(dataset) == kept if kept else None
+
+
+def score(run, dataset, same_data=None):
+  """The report of a whole split beside its baselines.
+
+  Writes it to reports/evaluation.json, and the nats and the weight of each
+  item to reports/items.npz, for paired comparisons of runs.
+
+  Args:
+    run: Run.
+    dataset: Dataset.
+    same_data: of dataset_of, for the record.
+  Returns:
+    dict(step, same_data, model=report, raw=report or None,
+    baselines={name: figures}, the source's entropy_rate in nats per site
+    where it is known, and of several orders the curve of their mixtures).
+  """
+  averaged = run.params is not run.raw_params
+  split = dataset.splits[run.config.evaluate.split]
+  num, more = run.config.evaluate.orders, {}
+  if num is None:
+    items, model = score_split(run, run.params, dataset)
+  else:
+    items, model, more["orders"] = score_orders(run, run.params, dataset, num)
+  raw = None
+  if averaged and num is None:
+    _, raw = score_split(run, run.raw_params, dataset)
+  bars = {}
+  for fit in assemble.baselines(run.config, run.spec):
+    for name, nats in fit(dataset.splits["train"])(split).items():
+      bars[name] = evaluate.in_units(nats, model["sites"], split.units)
+  result = dict(
+    step=run.step, same_data=same_data, model=model, raw=raw, baselines=bars
+  )
+  result |= more
+  if "entropy_rate" in run.media:
+    result["entropy_rate"] = run.media["entropy_rate"]
+  _keep(run.workdir / "reports", result, items)
+  return result
+
+
+def _keep(folder, result, items):
+  """Writes items.npz, then evaluation.json, each whole or not at all."""
+  part = folder / ".evaluation.part"
+  words = json.dumps(result, indent=2) + "\n"
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with part.open("wb") as file:
+      np.savez(file, nats=items.nats_N, weight=items.weight_N)
+    os.replace(part, folder / "items.npz")
+    part.write_text(words, encoding="utf-8")
+    os.replace(part, folder / "evaluation.json")
+  except OSError as e:
+    raise errors.StorageError(f"cannot write {folder}: {e.strerror}") from e
+
+
+def score_split(run, params, dataset):
+  """(Score, its report) of the split that the config names, by `params`."""
+  split = dataset.splits[run.config.evaluate.split]
+  total = evaluate.evaluate(
+    run.score_fn,
+    parallel.replicate(params),
+    split,
+    run.config.evaluate.split,
+    run.config.evaluate.batch_size,
+    run.net.ordering,
+  )
+  report = evaluate.report(total, split.units, split.entropy)
+  return total, dict(report, precision=evaluate.precision(params))
+
+
+def score_orders(run, params, dataset, num):
+  """The same under `num` orders of the run's family, mixed.
+
+  Returns:
+    (Score of the mixture, its report, dict(mixture={k: nats an item of the
+    first k orders}, mean=nats an item, the bound)).
+  """
+  split = dataset.splits[run.config.evaluate.split]
+  total, curve, mean = evaluate.mixture(
+    run.score_under_fn,
+    params,
+    split,
+    run.config.evaluate.split,
+    run.config.evaluate.batch_size,
+    run.first_orders(num),
+  )
+  report = evaluate.report(total, split.units, split.entropy)
+  report["precision"] = evaluate.precision(params)
+  curve = {str(k): nats for k, nats in curve.items()}
+  return total, report, dict(mixture=curve, mean=mean)
