@@ -58,6 +58,46 @@ def conditions(spec, y, num):
   return result
 
 
+def labels(spec, media, texts, num):
+  """{name: int32 [num]} from texts such as "label=3" or "vowel=a,e".
+
+  Several values take turns; a value is a number, or a name that
+  media["labels"] knows.
+
+  Args:
+    spec: DataSpec.
+    media: of the Dataset.
+    texts: NAME=VALUE each.
+    num: rows.
+  """
+  result = {}
+  for words in texts:
+    name, _, values = words.partition("=")
+    condition = spec.conditions.get(name)
+    if condition is None or condition.kind != "label":
+      kinds = {k: c.kind for k, c in spec.conditions.items()}
+      known = [k for k, kind in kinds.items() if kind == "label"]
+      raise errors.UsageError(
+        f"--y {words}: this run has no label {name!r}; there are:"
+        f" {', '.join(known) or 'none'}"
+      )
+    names = media.get("labels") or []
+    names = names if len(names) == condition.num_values else []
+    row_K = [_label(words, v, names) for v in values.split(",")]
+    _check_range(np.array(row_K), condition.num_values, f"labels of {name!r}")
+    result[name] = np.resize(np.array(row_K, np.int32), num)
+  return result
+
+
+def _label(words, value, names):
+  if value in names:
+    return names.index(value)
+  if value.isdecimal():
+    return int(value)
+  known = f" or one of {', '.join(names)}" if names else ""
+  raise errors.UsageError(f"--y {words}: {value!r} is no number{known}")
+
+
 def check_prompt(spec, media, words, token_T):
   """UsageError for a prompt that leaves no site of an item to draw."""
   if media.get("end") in token_T.tolist():

@@ -41,8 +41,7 @@ def mix(log_prob_KN):
     log_prob_KN: of whole items, nats, one row for each order.
   """
   log_prob_KN = np.asarray(log_prob_KN, np.float64)
-  most_N = np.maximum(log_prob_KN.max(0), np.finfo(float).min)
-  return most_N + np.log(np.exp(log_prob_KN - most_N).mean(0))
+  return np.logaddexp.reduce(log_prob_KN, axis=0) - math.log(len(log_prob_KN))
 
 
 def bits(nats):

@@ -140,7 +140,7 @@ class Run:
       return self._per_token(self._tokens(x), y_1)
     x_NLC = inputs.values(self.spec, x)
     y_N = inputs.conditions(self.spec, y, len(x_NLC))
-    log_NL = self._rows(data.items(x_NLC, y_N))
+    log_NL = self.log_prob_of(data.items(x_NLC, y_N))
     if self.media.get("fill") == "unscored":
       end_N = text.lengths(self.media, x_NLC[..., 0])
       log_NL = np.where(np.arange(log_NL.shape[1]) < end_N[:, None], log_NL, 0)
@@ -246,7 +246,7 @@ class Run:
         k: np.repeat(v, len(index_B), 0) for k, v in y_1.items()
       }
 
-    rows_NL = self._rows(split._replace(get=get))
+    rows_NL = self.log_prob_of(split._replace(get=get))
     _, weight_NL, _ = split.get(np.arange(split.size))
     return rows_NL[weight_NL > 0][:count]
 
@@ -263,8 +263,11 @@ class Run:
     )
     return -score.nats_N
 
-  def _rows(self, split):
-    """Log-probability of each site of each item, float64 [N, L]."""
+  def log_prob_of(self, split):
+    """Log-probability in nats of each site of each item: float64 [N, L].
+
+    Of a types.Split, given its y; in data coordinates.
+    """
     size = parallel.padded(min(self.config.evaluate.batch_size, split.size))
     params = parallel.replicate(self.params)
     rows = [

@@ -72,23 +72,42 @@ def score(run, dataset, same_data=None):
   result |= more
   if "entropy_rate" in run.media:
     result["entropy_rate"] = run.media["entropy_rate"]
-  _keep(run.workdir / "reports", result, items)
+  _keep_items(run.workdir, items)
+  write(run.workdir, "evaluation", result)
   return result
 
 
-def _keep(folder, result, items):
-  """Writes items.npz, then evaluation.json, each whole or not at all."""
-  part = folder / ".evaluation.part"
-  words = json.dumps(result, indent=2) + "\n"
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    with part.open("wb") as file:
+def _keep_items(workdir, items):
+  """Writes reports/items.npz: nats and weight of each item."""
+
+  def save(path):
+    with path.open("wb") as file:
       np.savez(file, nats=items.nats_N, weight=items.weight_N)
-    os.replace(part, folder / "items.npz")
-    part.write_text(words, encoding="utf-8")
-    os.replace(part, folder / "evaluation.json")
+
+  _replace(workdir / "reports" / "items.npz", save)
+
+
+def write(workdir, name, result):
+  """Writes reports/NAME.json, whole or not at all.
+
+  Raises:
+    StorageError: it cannot be written.
+  """
+  words = json.dumps(result, indent=2) + "\n"
+  path = workdir / "reports" / f"{name}.json"
+  _replace(path, lambda part: part.write_text(words, encoding="utf-8"))
+
+
+def _replace(path, save):
+  part = path.with_name(f".{path.stem}.part")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(part)
+    os.replace(part, path)
   except OSError as e:
-    raise errors.StorageError(f"cannot write {folder}: {e.strerror}") from e
+    raise errors.StorageError(
+      f"cannot write {path.parent}: {e.strerror}"
+    ) from e
 
 
 def score_split(run, params, dataset):

@@ -20,6 +20,8 @@ CORE = {
   "types": (),
   "errors": (),
   "filters": (),
+  "bins": ("types", "errors", "filters"),
+  "schedules": ("types", "errors"),
   "writer": ("errors", "registry.nearest"),
   "ordering": ("types",),
   "likelihood": ("types", "ordering"),
@@ -56,7 +58,7 @@ ROOMS = {
   "page": (*_PARTS, "cost", "run", "scoring", "media"),
   "nn": ("types", "ordering", "nn"),
   "models": ("types", "ordering", "nn", "decode", "errors"),
-  "heads": ("types", "filters", "errors"),
+  "heads": ("types", "filters", "bins", "errors"),
   "orderings": ("types", "ordering", "errors"),
   "tokens": ("errors", "corpus", "text", "registry.nearest", "tokens"),
   "proofs": (
@@ -68,7 +70,7 @@ ROOMS = {
     "train",
     "proofs",
   ),
-  "media": ("types", "errors", "media"),
+  "media": ("types", "errors", "registry", "media"),
   "objectives": (
     "types",
     "ordering",

@@ -142,6 +142,8 @@ def scores(result):
     cells = [_number(row[c]) if c in row else "" for c in columns]
     table.add_row(name, *cells, style=style)
   _OUT.print(table)
+  if "orders" in result:
+    orders(result["orders"])
   say(
     f"protocol: {model['protocol']}; {model['sites']:,} sites of"
     f" {model['items']:,} items, each scored once; {model['estimator']};"
@@ -157,6 +159,55 @@ def scores(result):
       f" ({excess / model['standard_error']:+.1f} s.e.)"
     )
   _verdict(model, result["baselines"])
+
+
+def orders(curve):
+  """The curve of mixtures over orders."""
+  table = Table(title="orders mixed at the joint level")
+  table.add_column("orders K", justify="right")
+  table.add_column("nats/item", justify="right")
+  table.add_column("passes", justify="right")
+  for k, nats in curve["mixture"].items():
+    table.add_row(k, _number(nats), f"{k} x")
+  _OUT.print(table)
+  say(f"mean over the orders, a bound: {curve['mean']:.4f} nats/item")
+
+
+def classification(result, names=None):
+  """What a run infers about labels; names: of the labels."""
+  say(
+    f"{result['label']} of the {result['split']} split: {result['items']:,}"
+    f" items, {result['protocol']}"
+  )
+  table = Table()
+  table.add_column("")
+  table.add_column("", justify="right")
+  chance = max(map(sum, result["confusion"])) / result["items"]
+  accuracy = f"{result['accuracy']:.4f} +- {result['accuracy_error']:.4f}"
+  information = f"{result['information']:.4f}"
+  information += f" +- {result['information_error']:.4f}"
+  rows = {
+    "accuracy (+- s.e.)": accuracy,
+    "of the commonest label": f"{chance:.4f}",
+    "log-loss, nats": f"{result['log_loss']:.4f}",
+    "I(x; y), nats (+- s.e.)": information,
+    "H(y), which bounds it": f"{result['label_entropy']:.4f}",
+    "-log p(x | y), nats/item": f"{result['conditional_nats']:.4f}",
+    "-log p(x), mixed over y": f"{result['marginal_nats']:.4f}",
+    "-log p(x), without a label": f"{result['null_nats']:.4f}",
+  }
+  for row in rows.items():
+    table.add_row(*row)
+  _OUT.print(table)
+  names = names or [str(i) for i in range(len(result["confusion"]))]
+  if len(names) <= 20:
+    table = Table(title="items of a true label (row) by inferred label")
+    table.add_column("")
+    for name in names:
+      table.add_column(name, justify="right")
+    for name, row in zip(names, result["confusion"], strict=True):
+      table.add_row(name, *map(str, row))
+    _OUT.print(table)
 
 
 def _verdict(model, bars):

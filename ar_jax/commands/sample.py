@@ -3,6 +3,10 @@
   ar_jax sample --workdir=runs/a --prompt="The " --num=4 --length=200
   ar_jax sample --workdir=runs/a --greedy --prompt="def " --prompt="class A"
   ar_jax sample --workdir=runs/a --temperature=0.8 --top_p=0.95 --seed=1
+  ar_jax sample --workdir=runs/tones --num=6 --y label=pluck,a,e --out=tones
+
+Text is printed; audio is written as wav with its spectrogram, piano rolls as
+MIDI with a picture, series as csv, arrays as npy, all into --out.
 
 --prompt may be given several times; each is continued --num times, all in
 one batch, whatever their lengths. Text longer than the window goes on from
@@ -24,7 +28,17 @@ def add_arguments(parser):
   parser.add_argument(
     "--length",
     type=int,
-    help="tokens after the prompt (default: 200 of a text, all of an item)",
+    help="sites after the prompt (default: 200 of a text, else the window)",
+  )
+  parser.add_argument(
+    "--y",
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help="a label, by number or name; several by commas take turns",
+  )
+  parser.add_argument(
+    "--out", metavar="DIR", help="of files (default: samples/ in the run)"
   )
   parser.add_argument(
     "--greedy", action="store_true", help="the most likely value at each step"
@@ -40,7 +54,8 @@ def run(args):
   """Samples and prints, with both log-probabilities."""
   import jax
 
-  from ar_jax import errors, text
+  from ar_jax import errors, inputs, text
+  from ar_jax import media as mediums
   from ar_jax import ordering as orders
   from ar_jax import run as runs
   from ar_jax.commands import _show
@@ -59,17 +74,27 @@ def run(args):
       f"the order is {trained.config.ordering.name}: tokens that come"
       " before the prompt in it cannot depend on the prompt"
     )
+  spec, media = trained.spec, trained.media
+  is_text = media.get("kind") == "text"
+  rows = args.num * max(1, len(args.prompt or ""))
   drawn = trained.sample(
-    jax.random.key(args.seed), args.num, args.prompt or "", args.length
+    jax.random.key(args.seed),
+    args.num,
+    args.prompt or "",
+    args.length,
+    inputs.labels(spec, media, args.y, rows),
   )
+  files = None
+  if not is_text:
+    folder = args.out or f"{args.workdir}/samples"
+    files = mediums.save(media, drawn.x_BTC, folder)
   for row, asked_T in enumerate(drawn.drawn_BT):
     values_K = drawn.x_BTC[row, asked_T, 0]
-    is_text = drawn.texts is not None
     _show.sample(
       row,
-      drawn.texts[row] if is_text else str(drawn.x_BTC[row, :, 0]),
+      drawn.texts[row] if is_text else "\n".join(map(str, files[row])),
       drawn.log_prob_model_BT[row, asked_T].sum(),
       drawn.log_prob_sampler_BT[row, asked_T].sum(),
       len(values_K),
-      len(text.to_bytes(trained.media, values_K)) if is_text else None,
+      len(text.to_bytes(media, values_K)) if is_text else None,
     )
