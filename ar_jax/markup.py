@@ -3,11 +3,13 @@
 `tag` escapes all that it did not make itself.
 """
 
+import base64
 import codecs
 import html
 import json
 import math
 
+_TYPES = {".png": "image/png", ".wav": "audio/wav"}
 _SPACES = {" ": "space", "\n": "newline", "\t": "tab"}
 
 
@@ -33,6 +35,7 @@ def join(*inside):
 def document(title, style, *inside):
   """A whole page, which forbids itself scripts and requests."""
   policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'"
+  policy += "; img-src data:; media-src data:"
   head = tag(
     "head",
     Html('<meta charset="utf-8">'),
@@ -66,6 +69,18 @@ def table(titles, rows, **attributes):
     cells = [tag("th", title, scope="col") for title in titles]
     inside = join(tag("thead", tag("tr", *cells)), inside)
   return tag("table", inside, **attributes)
+
+
+def medium(path, label):
+  """A picture, or sound that can be played, inside the page; else nothing."""
+  if path.suffix not in _TYPES:
+    return Html("")
+  data = base64.b64encode(path.read_bytes()).decode()
+  source = f"data:{_TYPES[path.suffix]};base64,{data}"
+  label = html.escape(label)
+  if path.suffix == ".png":
+    return Html(f'<img class="medium" src="{source}" alt="{label}">')
+  return tag("audio", controls="", src=source, aria_label=label)
 
 
 def scroll(label, wide):

@@ -4,6 +4,7 @@ import html
 import math
 import pathlib
 import statistics
+import tempfile
 from importlib import resources
 
 import jax
@@ -16,6 +17,7 @@ from ar_jax import (
   evaluate,
   likelihood,
   markup,
+  media,
   report,
   text,
   writer,
@@ -258,8 +260,18 @@ def _samples(run, prompts, num=2, length=None, seed=0):
     bits_T = -likelihood.bits(drawn.log_prob_model_BT[row, :end])
     values_TC = drawn.x_BTC[row, :end]
     blocks.append(markup.tag("h3", f"Sample {row + 1}"))
+    blocks.append(_medium(run, drawn.x_BTC[row], f"Sample {row + 1}"))
     blocks.append(_colored(run, values_TC, bits_T, ~drawn_T[:end]))
   return markup.join(*blocks)
+
+
+def _medium(run, x_TC, label):
+  """Pictures and sound of a sample; text is shown by its tokens."""
+  if run.media.get("kind") == "text":
+    return ""
+  with tempfile.TemporaryDirectory() as folder:
+    [paths] = media.save(run.media, x_TC[None], folder)
+    return markup.join(*(markup.medium(path, label) for path in paths))
 
 
 def _given(run, given):
@@ -279,12 +291,16 @@ def _top(run):
 
 
 def _legend(run):
+  values = run.spec.num_values
+  uniform = f"a uniform guess of {values} values"
+  if values is None:
+    uniform = f"one of {2**8} bins of {run.spec.delta:g}"
   return markup.legend(
     _top(run),
     "The ground of a token: its bits, -log2 p, given what comes before it in"
-    " its window and order; point at it for the figure. A uniform guess of"
-    f" {run.spec.num_values} values has {_top(run):.2f}; what has more is"
-    " underlined. What was given stands on a blue line; dots are spaces.",
+    " its window and order; point at it for the figure. The strongest has"
+    f" those of {uniform}, {_top(run):.2f}; what has more is underlined. What"
+    " was given stands on a blue line; dots are spaces.",
   )
 
 
@@ -305,6 +321,8 @@ def _colored(run, values_TC, bits_T, given_T):
         pieces[at] = "end"
       pieces[at] = pieces[at] or f"token {value}"
     body = markup.tokens(pieces, bits_T, given_T, _top(run))
+  elif run.media.get("kind") != "array":
+    return markup.tag("p", *sums, class_="sums")  # it has its picture
   else:
     shown = [", ".join(map(str, v)) for v in values_TC.tolist()]
     width = math.prod(run.spec.shape[1:])

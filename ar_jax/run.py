@@ -141,7 +141,7 @@ class Run:
     x_NLC = inputs.values(self.spec, x)
     y_N = inputs.conditions(self.spec, y, len(x_NLC))
     log_NL = self.log_prob_of(data.items(x_NLC, y_N))
-    if self.media.get("fill") == "unscored":
+    if self.media.get("fill") == "unscored" and "end" in self.media:
       end_N = text.lengths(self.media, x_NLC[..., 0])
       log_NL = np.where(np.arange(log_NL.shape[1]) < end_N[:, None], log_NL, 0)
     return log_NL
@@ -191,7 +191,7 @@ class Run:
     x_BTC = sample.x_BLC
     end_B = text.lengths(self.media, x_BTC[..., 0])
     site_T = np.arange(x_BTC.shape[1])
-    if self.media.get("fill") == "unscored":
+    if self.media.get("fill") == "unscored" and "end" in self.media:
       # The model never learned what follows the end: it draws noise there.
       x_BTC[site_T >= end_B[:, None]] = self.media["end"]
     end_B = np.minimum(end_B, wanted)
