@@ -139,6 +139,8 @@ def test_model(name, number, record_property):
   names = order_names(section)
   last = names[-1], kinds[-1]
   for orders, y in itertools.product(names, kinds):
+    if y == "given" and orders != last[0]:
+      continue  # with conditions: under all orders in one stack
     with contract.precision("float64"):
       case = model_case(name, number, orders, y)
       checks = forward_checks(case, chunks=(orders, y) == (names[0], "none"))

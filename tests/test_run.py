@@ -154,7 +154,7 @@ def conditional(trained):
   spec = run.spec._replace(conditions=dict(sort=Condition("label", 3)))
   net = assemble.network(run.config, spec)
   params = jax.tree.map(lambda a: a, net.model.init(jax.random.key(0)))
-  params["label"]["sort"] = 9 * params["label"]["sort"]
+  params["condition"]["sort"] = 9 * params["condition"]["sort"]
   return dataclasses.replace(run, spec=spec, net=net, params=params)
 
 
@@ -201,7 +201,7 @@ def test_reports_are_written_whole_or_not_at_all(trained, monkeypatch):
   def full(*args, **kwargs):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(runs.os, "replace", full)
+  monkeypatch.setattr(scoring.os, "replace", full)
   with pytest.raises(errors.StorageError, match="reports: No space left"):
     scoring.score(run, dataset)
   monkeypatch.undo()
