@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from ar_jax import (
   evaluate,
   inputs,
   parallel,
+  registry,
+  schedules,
   stream,
   text,
 )
@@ -186,6 +189,28 @@ class Run:
       y=inputs.conditions(self.spec, y, len(known)),
     )
     return self._drawn(drawn, known, wanted)
+
+  def in_passes(self, count):
+    """The run with a sampler of `count` passes, as a schedule plans them.
+
+    An approximation: sites of a pass are not told each other. Only an
+    order-agnostic network that `ar_jax evaluate` has scored can be asked.
+    """
+    path = self.workdir / "reports" / "evaluation.json"
+    report = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if self.net.model.predict is None or "step_nats" not in report:
+      raise errors.UsageError(
+        "--passes takes an order-agnostic network, such as model ardm, that"
+        f" was scored before: ar_jax evaluate --workdir={self.workdir}"
+      )
+    try:
+      steps = schedules.dynamic(report["step_nats"], count)
+    except ValueError as e:
+      raise errors.UsageError(f"--passes: {e}") from e
+    section = dict(configs.plain(self.config.sample), name="grouped")
+    section = dict(section, steps=steps)
+    sampler = registry.build("samplers", section, self.net.model, self.net.head)
+    return dataclasses.replace(self, net=self.net._replace(sampler=sampler))
 
   def _drawn(self, sample, known, wanted):
     x_BTC = sample.x_BLC

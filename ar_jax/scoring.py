@@ -3,6 +3,7 @@
 import json
 import os
 
+import jax
 import numpy as np
 
 from ar_jax import (
@@ -12,6 +13,7 @@ from ar_jax import (
   errors,
   evaluate,
   parallel,
+  schedules,
 )
 from ar_jax.run import same_values
 
@@ -50,7 +52,8 @@ def score(run, dataset, same_data=None):
   Returns:
     dict(step, same_data, model=report, raw=report or None,
     baselines={name: figures}, the source's entropy_rate in nats per site
-    where it is known, and of several orders the curve of their mixtures).
+    where it is known, of several orders the curve of their mixtures, of an
+    order-agnostic network its step_nats).
   """
   averaged = run.params is not run.raw_params
   split = dataset.splits[run.config.evaluate.split]
@@ -70,6 +73,8 @@ def score(run, dataset, same_data=None):
     step=run.step, same_data=same_data, model=model, raw=raw, baselines=bars
   )
   result |= more
+  if run.net.model.predict is not None:
+    more["step_nats"] = step_nats(run, split)
   if "entropy_rate" in run.media:
     result["entropy_rate"] = run.media["entropy_rate"]
   _keep_items(run.workdir, items)
@@ -123,6 +128,18 @@ def score_split(run, params, dataset):
   )
   report = evaluate.report(total, split.units, split.entropy)
   return total, dict(report, precision=evaluate.precision(params))
+
+
+def step_nats(run, split, items=64):
+  """Expected nats of the next site where t are known, for each t: [L] floats.
+
+  Of a network that predicts all sites, estimated on the first items of a
+  split; what `Run.in_passes` plans with. L passes.
+  """
+  x_BLC, _, y = split.get(np.arange(min(items, split.size)))
+  net, key = run.net, jax.random.key(run.config.seed)
+  losses = schedules.step_losses(net.model, net.head, run.params, x_BLC, key, y)
+  return losses.tolist()
 
 
 def score_orders(run, params, dataset, num):

@@ -35,7 +35,7 @@ class Model(NamedTuple):
     than an item, or steps past its capacity, are a ValueError.
   sees: bool[L, L], which earlier steps a step can depend on; None: all.
   predict: order-agnostic networks only: (params, x_BLC in data order,
-    known_BL, y) -> theta_BLP.
+    known_BL, y=None, *, key_B=None) -> theta_BLP.
   aligned: names of the conditions that are in generation order as x is: row t
     belongs to the site that step t predicts, and steps from t on may see it.
   """

@@ -39,6 +39,17 @@ ORDERINGS = dict(
   reverse=dict(name="reverse"),
   random=dict(name="random", seed=0),
   fresh=dict(name="random", fresh=True),
+  shared=dict(name="random", fresh=True, shared=True),
+)
+AUDIO_HEADS = dict(
+  categorical=dict(name="categorical"),
+  discretized_logistic=dict(
+    name="discretized_logistic", components=10, levels="mu_law"
+  ),
+)
+REAL_HEADS = dict(
+  gaussian_mixture=dict(name="gaussian_mixture", components=5),
+  logistic_mixture=dict(name="logistic_mixture", components=5),
 )
 
 
@@ -129,6 +140,55 @@ def get_base():
       min_p=config_dict.placeholder(float),
     ),
     parallel=dict(name="pmap"),
+  )
+
+
+def wavenet(tiny, stacks, layers):
+  """Model section of a WaveNet: dilations 1, 2, 4, ... in several stacks."""
+  layers = 3 if tiny else layers
+  return dict(
+    name="wavenet",
+    dilations=tuple(2**i for i in range(layers)) * (1 if tiny else stacks),
+    kernel=2,
+    residual=8 if tiny else 64,
+    skip=8 if tiny else 128,
+    dropout=0.0,
+  )
+
+
+def binary_images():
+  """Data section of 28 x 28 images of 0s and 1s; the files come by path."""
+  return dict(
+    name="array_file",
+    path="",
+    key="",
+    valid_path="",
+    valid_key="",
+    test_path="",
+    test_key="",
+    shape=(28, 28),
+    num_values=2,
+    split="0.8/0.1/0.1",
+    seed=0,
+  )
+
+
+def rolls(arg):
+  """Data section of piano rolls; the file comes by path."""
+  events = arg.form == "events"
+  length = 256 if events else 16
+  if arg.tiny:
+    length = 16 if events else 4
+  return dict(
+    name="piano_roll",
+    path="",
+    form=arg.form,
+    length=length,
+    stride=length // 2,
+    notes=arg.notes,
+    notes_seed=0,
+    transpose=5,
+    fill="unscored",
   )
 
 

@@ -21,7 +21,7 @@ CORE = {
   "errors": (),
   "filters": (),
   "bins": ("types", "errors", "filters"),
-  "schedules": ("types", "errors"),
+  "schedules": (),
   "writer": ("errors", "registry.nearest"),
   "ordering": ("types",),
   "likelihood": ("types", "ordering"),

@@ -4,9 +4,10 @@ import json
 import pathlib
 
 import pytest
+import tiny_data
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, errors, launch, prepare, scoring
+from ar_jax import assemble, errors, launch, scoring
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -26,22 +27,8 @@ def _load(*overrides, path="configs/text_gpt.py:tiny"):
 
 
 def _tiny(file, tmp_path):
-  """The tiny config of a file, on a text that it needs no network for."""
-  config = _load(path=f"configs/{file}:tiny")
-  text = tmp_path / "input.txt"
-  text.write_text("".join(f"fox {i} jumps\n" for i in range(200)))
-  name = config.data.name
-  if name == "tfds":
-    prepare.text([str(text)], config.data.dataset, tmp_path, "0.9/0.1")
-    configs.override(config, "data.data_dir", str(tmp_path))
-  elif "path" in config.data:
-    configs.override(config, "data.path", str(text))
-  if config.data.get("level") == "bpe":
-    made = f"{tmp_path}/tokenizer.json"
-    argv = ["data", "tokenizer", str(text), f"--out={made}"]
-    assert program.main([*argv, "--vocab_size=260"]) == 0
-    configs.override(config, "data.tokenizer", made)
-  return config
+  """The tiny config of a file, on data that it needs no network for."""
+  return tiny_data.fill(_load(path=f"configs/{file}:tiny"), tmp_path)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -58,6 +45,32 @@ def test_every_config_trains_scores_and_opens_again(file, tmp_path):
   assert again["model"] == result["model"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES)
+def test_every_tiny_trains_evaluates_and_samples(file, tmp_path, capsys):
+  """The commands, to the end of the run."""
+  config = _tiny(file, tmp_path)
+  workdir = f"--workdir={tmp_path / 'run'}"
+  flat = configs.flat(configs.plain(config))
+  places = ("path", "data_dir", "rate", "columns", "tokenizer")
+  moved = [
+    f"--config.data.{key}={flat[f'data.{key}']}"
+    for key in places
+    if f"data.{key}" in flat
+  ]
+  argv = ["train", f"--config=configs/{file}:tiny", workdir, *moved]
+  assert program.main(argv) == 0
+  assert program.main(["evaluate", workdir]) == 0
+  assert program.main(["sample", workdir, "--num=2"]) == 0
+  said = capsys.readouterr().out
+  assert "nats/token under the model" in said
+  folder = tmp_path / "run" / "samples"
+  assert folder.is_dir() == (config.data.name not in _TEXTS)
+
+
+_TEXTS = ("names", "python_docs", "text_file", "tfds", "token_files", "markov")
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_tiny_differs_in_sizes_and_steps_only(file):
   full, tiny = (_load(path=f"configs/{file}{a}") for a in ("", ":tiny"))
@@ -69,7 +82,13 @@ def _names(tree):
   """The tree with its numbers left out."""
   if isinstance(tree, dict):
     return {k: _names(v) for k, v in tree.items()}
-  return "number" if isinstance(tree, int | float) else tree
+  if isinstance(tree, tuple | list) and all(map(_is_number, tree)) and tree:
+    return "numbers"
+  return "number" if _is_number(tree) else tree
+
+
+def _is_number(leaf):
+  return isinstance(leaf, int | float)
 
 
 @pytest.mark.parametrize("file", FILES)

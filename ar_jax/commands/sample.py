@@ -5,6 +5,8 @@
   ar_jax sample --workdir=runs/a --temperature=0.8 --top_p=0.95 --seed=1
   ar_jax sample --workdir=runs/tones --num=6 --y label=pluck,a,e --out=tones
 
+  ar_jax sample --workdir=runs/ardm --num=8 --passes=50
+
 Text is printed; audio is written as wav with its spectrogram, piano rolls as
 MIDI with a picture, series as csv, arrays as npy, all into --out.
 
@@ -36,6 +38,12 @@ def add_arguments(parser):
     default=[],
     metavar="NAME=VALUE",
     help="a label, by number or name; several by commas take turns",
+  )
+  parser.add_argument(
+    "--passes",
+    type=int,
+    metavar="K",
+    help="of an order-agnostic network: K passes, an approximation",
   )
   parser.add_argument(
     "--out", metavar="DIR", help="of files (default: samples/ in the run)"
@@ -74,6 +82,14 @@ def run(args):
       f"the order is {trained.config.ordering.name}: tokens that come"
       " before the prompt in it cannot depend on the prompt"
     )
+  if args.passes is not None:
+    trained = trained.in_passes(args.passes)
+    if not trained.net.sampler.exact:
+      _show.warn(
+        f"{args.passes} passes for {trained.spec.length} sites are an"
+        " approximation: these are not draws from the model; what the sampler"
+        " says is the probability of what was drawn from"
+      )
   spec, media = trained.spec, trained.media
   is_text = media.get("kind") == "text"
   rows = args.num * max(1, len(args.prompt or ""))

@@ -1,4 +1,4 @@
-"""Random orders: one fixed by a seed, or a fresh one for each example."""
+"""Random orders: one fixed by a seed, or fresh ones."""
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,11 @@ TINY = [
   dict(shape=(5,), seed=1),
   dict(shape=(2, 3), seed=2),
   dict(shape=(5,), fresh=True),
+  dict(shape=(5,), fresh=True, shared=True),
 ]
 
 
-def make(shape, *, seed=0, fresh=False):
+def make(shape, *, seed=0, fresh=False, shared=False):
   """One uniformly random order, or all of them.
 
   Args:
@@ -21,7 +22,16 @@ def make(shape, *, seed=0, fresh=False):
     seed: which order; unread when `fresh`.
     fresh: a new order for each example, from the example's own key. This is
       the any-order model: its NLL over drawn orders is a bound.
+    shared: with `fresh`, one new order for all examples that are drawn for
+      together, a batch on one device, from the key of the first: as MADE and
+      NADE were trained, with one mask for the batch. The gradient's mean is
+      that of orders for each example, its variance is larger; and what an
+      example is scored under depends on its batch.
+  Raises:
+    ValueError: `shared` without `fresh`.
   """
+  if shared and not fresh:
+    raise ValueError("shared=True is said of fresh orders: fresh=True")
   length = int(np.prod(shape))
   if fresh:
 
@@ -29,6 +39,7 @@ def make(shape, *, seed=0, fresh=False):
       def one(key):
         return jax.random.permutation(key, length)
 
+      key_B = key_B[:1] if shared else key_B
       return jax.vmap(one)(key_B).astype(jnp.int32)
 
     return Ordering(None, draw)

@@ -24,13 +24,17 @@ def head_follows(head, spec, theta_NP, draws=DRAWS):
   warm_NP = head.adjust(theta_NP, temperature=1.02)
   prob_NM, _ = checks.head_probabilities(head, spec, theta_NP)
   warm_NM, _ = checks.head_probabilities(head, spec, warm_NP)
-  best = ((prob_NM - warm_NM) ** 2 / prob_NM).sum(1).argmax()
+  change_NM = (prob_NM - warm_NM) ** 2
+  # Rare values are merged into one cell: they tell nothing.
+  best = (change_NM / np.maximum(prob_NM, 5 / draws)).sum(1).argmax()
   theta_BP = np.broadcast_to(theta_NP[best], (draws, head.num_params))
   x_BC = np.asarray(jax.jit(head.sample)(jax.random.key(0), theta_BP))
   shape = draws, spec.channels
   cases.require(x_BC.shape == shape, f"draws {x_BC.shape}, not {shape}")
-  cases.require(x_BC.dtype == np.int32, f"draws are {x_BC.dtype}, not int32")
-  counts_M = count(x_BC, spec.num_values)
+  kind = "f" if spec.num_values is None else "i"
+  cases.require(x_BC.dtype.kind == kind, f"draws are {x_BC.dtype}")
+  cases.require(x_BC.dtype.itemsize == 4, f"draws are {x_BC.dtype}")
+  counts_M = count(x_BC, spec)
   p = follows(counts_M, prob_NM[best], "draws of the head", "log_prob")
   power(prob_NM[best], {1.02: lambda: warm_NM[best]}, draws)
   return p
@@ -115,7 +119,7 @@ def sampler_follows(case, sampler, prob_N, draws=DRAWS):
   for i in range(draws // at_once):
     key = jax.random.key(i)
     sample = sampler(case.params, key, case.order_KL, given, y)
-    counts_N += count(np.asarray(sample.x_BLC), spec.num_values)
+    counts_N += count(np.asarray(sample.x_BLC), spec)
   return follows(counts_N, prob_N, f"{draws} draws", "the model")
 
 
@@ -135,7 +139,7 @@ def next_follows(case, sampler, prob_M, x_LC, known_L, site, draws):
   y = case.y and {k: np.repeat(v, draws) for k, v in case.y.items()}
   sample = sampler(case.params, jax.random.key(0), case.order_KL, given, y)
   x_BC = np.asarray(sample.x_BLC)[:, site]
-  counts_M = count(x_BC, case.spec.num_values)
+  counts_M = count(x_BC, case.spec)
   group_M = groups(prob_M, draws)
   counts_G, prob_G = (np.bincount(group_M, a) for a in (counts_M, prob_M))
   return follows(counts_G, prob_G, f"{draws} draws of a site", "the model")
@@ -154,11 +158,20 @@ def groups(prob_M, draws, least=10):
   return group_M
 
 
-def count(x_BC, num_values):
-  """How often each of all V ** (values of a row) contents is met."""
+def count(x_BC, spec):
+  """How often each content of a row is met, all V ** (values of a row).
+
+  Of real values, each point of the grid of `checks.site_values`.
+  """
   x_BS = x_BC.reshape(len(x_BC), -1)
-  cell_B = np.ravel_multi_index(x_BS.T, (num_values,) * x_BS.shape[1])
-  return np.bincount(cell_B, minlength=num_values ** x_BS.shape[1])
+  size = spec.num_values
+  if size is None:
+    reach = checks.reach(spec)
+    x_BS = np.rint(x_BS / spec.delta).astype(int) + reach
+    size = 2 * reach + 1
+    cases.require((x_BS >= 0).all() and (x_BS < size).all(), "beyond the grid")
+  cell_B = np.ravel_multi_index(x_BS.T, (size,) * x_BS.shape[1])
+  return np.bincount(cell_B, minlength=size ** x_BS.shape[1])
 
 
 def follows(counts_N, prob_N, what, whom):

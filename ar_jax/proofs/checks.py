@@ -333,9 +333,13 @@ def site_values(spec):
   """All values of a site [V ** C, C]; of the real ones, a wide grid."""
   if spec.num_values is not None:
     return cases.sequences(spec.num_values, 1, spec.channels)[:, 0]
-  reach = GRID if spec.channels == 1 else int(GRID ** (1 / spec.channels))
-  axis = np.arange(-reach, reach + 1) * np.float64(spec.delta)
+  axis = np.arange(-reach(spec), reach(spec) + 1) * np.float64(spec.delta)
   return np.array(list(itertools.product(axis, repeat=spec.channels)))
+
+
+def reach(spec):
+  """Steps of the grid of real values to either side of 0, on each axis."""
+  return int(GRID ** (1 / spec.channels))
 
 
 def head_normalised(head, spec, theta_NP, bar=None):

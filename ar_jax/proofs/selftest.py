@@ -91,7 +91,8 @@ def _samplers():
 
 def _sampler(subject, section):
   """One random order, and parameters at which temperature shows."""
-  head, model = _network(SMALL, SPEC, EVERY)
+  section = dict(section)
+  head, model = _network(section.pop("model", SMALL), SPEC, EVERY)
   params = cases.random_params(model, scale=1.0, dtype=_default_dtype())
   order_1L = registry.build("orderings", dict(name="random"), SPEC.shape)
   case = cases.Case(model, head, SPEC, params, order_1L.orders_KL)
