@@ -645,6 +645,9 @@ def draws_uniform(ordering, length, draws=20_000):
   cell = {int(o @ code): i for i, o in enumerate(np.asarray(family))}
   key_B = jax.random.split(jax.random.key(1), draws)
   drawn = np.asarray(ordering.draw(key_B))
+  if len(drawn) == 1:  # one order for a batch: here, a batch for each key
+    drawn = jax.vmap(lambda key: ordering.draw(key[None])[0])(key_B)
+    drawn = np.asarray(drawn)
   assert len(drawn) == draws, f"{len(drawn)} orders for {draws} keys"
   counts = np.bincount(
     [cell[int(o @ code)] for o in drawn], minlength=len(cell)

@@ -28,7 +28,7 @@ GAUSSIAN = (("name", "gaussian_mixture"),)  # of real values
 EVERY = dict(name="random", fresh=True)  # all L! orders
 SPEC = DataSpec((4,), 1, 3)
 LABELED = DataSpec((4,), 1, 3, None, dict(label=Condition("label", 2)))
-FLOAT32 = ("gpt",)  # and one convolution, when there is one
+FLOAT32 = (("gpt", 1), ("wavenet", 0))  # entries
 
 
 def entries(kind):
@@ -163,7 +163,7 @@ def test_model(name, number, record_property):
         checks |= full_checks(case, section)
       subject = f"{name}[{number}]  float64  orders {orders}  y {y}"
       run(record_property, subject, checks)
-  if name in FLOAT32:
+  if (name, number) in FLOAT32:
     with contract.precision("float32"):
       case = model_case(name, number, *last, np.float32)
       checks = forward_checks(case, chunks=True)

@@ -19,7 +19,7 @@ SUM = dict(float64=1e-12, float32=1e-6)  # of |sum of p - 1|
 STEP = dict(float64=1e-12, float32=1e-5)  # of theta, next to its largest
 NLL = 1e-6  # of mean nats per site
 REAL_SUM = 1e-5  # of masses over a grid that leaves out the far tails
-GRID = 40_000  # steps of it to either side
+GRID = (8_000, 200)  # steps of it to either side, of one channel or of two
 GARBAGE = 1e6  # finite: 0 * NaN would be NaN in a masked product
 
 
@@ -339,7 +339,7 @@ def site_values(spec):
 
 def reach(spec):
   """Steps of the grid of real values to either side of 0, on each axis."""
-  return int(GRID ** (1 / spec.channels))
+  return GRID[spec.channels - 1]
 
 
 def head_normalised(head, spec, theta_NP, bar=None):

@@ -1,0 +1,251 @@
+"""How fast a network samples: cached, naive, and what the machine allows."""
+
+import functools
+import math
+import statistics
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+from ar_jax import assemble, errors, registry
+from ar_jax.types import DataSpec
+
+_PARTS = ("gather", "dynamic_slice", "slice")
+_WRITES = ("scatter", "dynamic_update_slice")
+_VIEWS = ("reshape", "squeeze", "transpose", "convert_element_type", "copy")
+_CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
+_LEAST = 2**20  # bytes of the array that bandwidth is measured on
+
+
+class Subject(NamedTuple):
+  """What is measured."""
+
+  name: str
+  net: assemble.Network
+  spec: DataSpec
+  params: dict
+
+
+def wavenet(length):
+  """30 layers, residual 64, skip 256, 256 values; random parameters."""
+  spec = DataSpec((length,), 1, 256)
+  ordering = registry.build("orderings", dict(name="raster"), spec.shape)
+  head = registry.build("heads", dict(name="categorical"), spec)
+  section = dict(name="wavenet", residual=64, skip=256)
+  model = registry.build("models", section, spec, head, ordering)
+  sampler = registry.build("samplers", dict(name="ancestral"), model, head)
+  net = assemble.Network(ordering, head, model, sampler)
+  name = "wavenet: 30 layers, residual 64, skip 256, 256 values"
+  return Subject(name, net, spec, jax.jit(model.init)(jax.random.key(0)))
+
+
+def check_length(subject, batch, length):
+  """Raises UsageError for a length that the network does not take."""
+  most = subject.spec.length
+  ordered = _order(subject, batch) is not None
+  if not 1 <= length <= most or ordered and length != most:
+    raise errors.UsageError(
+      f"--length={length}: the network samples {most} steps"
+      f"{', in this order no fewer' if ordered else ' or fewer'}"
+    )
+
+
+# --- what the machine allows ---
+
+
+class Ceiling(NamedTuple):
+  """The least time of a step, and what it comes from.
+
+  bytes_read: of parameters and cache, each once; of what a step only indexes,
+    what it takes.
+  flops: XLA's count of a step.
+  bandwidth: bytes/s of matrix-vector products over an array of that size.
+  matmul: operations/s of a matrix product.
+  seconds: of a step, the larger of the two quotients.
+  """
+
+  bytes_read: float
+  flops: float
+  bandwidth: float
+  matmul: float
+  seconds: float
+
+
+def ceiling(subject, batch, length):
+  """The Ceiling of sampling `batch` rows of `length` steps."""
+  model, params = subject.net.model, subject.params
+  order_BL = _order(subject, batch)
+
+  def init_cache(params):
+    return model.init_cache(params, batch, length, order_BL)
+
+  x_BC = _values(subject.spec, (batch, subject.spec.channels))
+  cache = jax.eval_shape(init_cache, params)
+  t = jax.ShapeDtypeStruct((), np.int32)
+  count = bytes_read(model.step, params, cache, x_BC, t)
+  lowered = jax.jit(model.step).lower(params, cache, x_BC, t)
+  flops = float(lowered.cost_analysis()["flops"])
+  bandwidth, matmul = measured_bandwidth(count), measured_matmul()
+  seconds = max(count / bandwidth, flops / matmul)
+  return Ceiling(count, flops, bandwidth, matmul, seconds)
+
+
+def bytes_read(step, *args):
+  """Bytes of its arguments that a function has to read."""
+  jaxpr = jax.make_jaxpr(step)(*args).jaxpr
+  return float(sum(_read(jaxpr, var)[0] for var in jaxpr.invars))
+
+
+def _read(jaxpr, var):
+  """(bytes read of a variable, which results hold it, written in place)."""
+  same, count = {var}, 0
+  for eqn in jaxpr.eqns:
+    name, result = eqn.primitive.name, eqn.outvars[0]
+    for i, used in enumerate(eqn.invars):
+      if isinstance(used, Literal) or used not in same:
+        continue
+      if i == 0 and name in _PARTS:
+        count += _size(result)
+      elif name in _VIEWS or i == 0 and name in _WRITES:
+        same.add(result)
+      elif name in _CALLS:
+        inner = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
+        inner = getattr(inner, "jaxpr", inner)  # closed over constants or not
+        more, held = _read(inner, inner.invars[i])
+        count += more
+        same |= {eqn.outvars[j] for j in held}
+      else:
+        return _size(var), ()
+  held = [i for i, out in enumerate(jaxpr.outvars) if out in same]
+  return min(count, _size(var)), held
+
+
+def _size(var):
+  return math.prod(var.aval.shape) * var.aval.dtype.itemsize
+
+
+def measured_bandwidth(size):
+  """Bytes/s of products of a vector with an array of `size` bytes."""
+  N = 512
+  rows = max(int(size), _LEAST) // (4 * N)
+  a_MN = jnp.full((rows, N), 1 / N, jnp.float32)
+  count = max(4, 2**27 // a_MN.nbytes)
+
+  @jax.jit
+  def run(a_MN, v_N):
+    # Each product needs the one before: none is moved out of the loop.
+    def body(_, v_N):
+      return (a_MN @ v_N)[:N]
+
+    return jax.lax.fori_loop(0, count, body, v_N)
+
+  v_N = jnp.ones(N, jnp.float32)
+  return count * a_MN.nbytes / _best(run, (a_MN, v_N))
+
+
+@functools.cache
+def measured_matmul(size=1024):
+  """Operations/s of the product of two square matrices; measured once."""
+  a = jnp.ones((size, size), jnp.float32)
+  return 2 * size**3 / _best(jax.jit(jnp.matmul), (a, a))
+
+
+# --- what was reached ---
+
+
+def sampling(subject, batch, length, repeats=5):
+  """Times of sampling, medians of runs that take turns.
+
+  The naive way is one forward of `window` steps for each value.
+
+  Args:
+    subject: Subject.
+    batch: rows.
+    length: steps; see check_length.
+    repeats: of each.
+  Returns:
+    dict(batch, length, window, compile_s, step_us, sampler_step_us,
+    samples_per_s, naive_samples_per_s): samples are values of all rows
+    together; step_us of the model's step alone, the values given.
+  """
+  spec, net = subject.spec, subject.net
+  order_BL = _order(subject, batch)
+  shown = window(subject, length)
+  x_BLC = _values(spec, (batch, length, spec.channels))
+  given = np.asarray(x_BLC), np.zeros((batch, length), bool)
+  key = jax.random.key(0)
+
+  @jax.jit
+  def steps(params, x_BLC):
+    cache = net.model.init_cache(params, batch, length, order_BL)
+
+    def body(cache, inputs):
+      theta_BP, cache = net.model.step(params, cache, *inputs)
+      return cache, theta_BP.sum(-1)
+
+    xs = x_BLC.swapaxes(0, 1), jnp.arange(length)
+    return jax.lax.scan(body, cache, xs)[1]
+
+  def sample():
+    return net.sampler(subject.params, key, order_BL, given)
+
+  forward = jax.jit(net.model.apply)
+  shown_BLC = x_BLC[:, :shown]
+  runs = dict(
+    sample=(sample, ()),
+    steps=(steps, (subject.params, x_BLC)),
+    naive=(forward, (subject.params, shown_BLC, order_BL)),
+  )
+  seconds = {name: [] for name in runs}
+  for _ in range(1 + repeats):  # the first of each compiles
+    for name, (run, args) in runs.items():
+      seconds[name].append(_time(run, args))
+  median = {name: statistics.median(s[1:]) for name, s in seconds.items()}
+  return dict(
+    batch=batch,
+    length=length,
+    window=shown,
+    compile_s=seconds["sample"][0] - median["sample"],
+    step_us=1e6 * median["steps"] / length,
+    sampler_step_us=1e6 * median["sample"] / length,
+    samples_per_s=batch * length / median["sample"],
+    naive_samples_per_s=batch / median["naive"],
+  )
+
+
+def window(subject, length):
+  """How many values a naive forward is given.
+
+  Those that a step can see where the model declares that and the order is the
+  identity; else all.
+  """
+  sees_LL = subject.net.model.sees
+  if sees_LL is None or _order(subject, 1) is not None:
+    return length
+  last_L = sees_LL[length - 1]
+  return length - 1 - int(last_L.argmax()) if last_L.any() else 1
+
+
+def _order(subject, batch):
+  return subject.net.ordering.draw(jax.random.split(jax.random.key(0), batch))
+
+
+def _values(spec, shape):
+  if spec.num_values is None:
+    return jnp.zeros(shape, jnp.float32)
+  return jax.random.randint(jax.random.key(1), shape, 0, spec.num_values)
+
+
+def _best(run, args, repeats=5):
+  """Seconds of the quickest call; a first one, which compiles, is left out."""
+  return min([_time(run, args) for _ in range(1 + repeats)][1:])
+
+
+def _time(run, args):
+  start = time.perf_counter()
+  jax.block_until_ready(run(*args))
+  return time.perf_counter() - start

@@ -1,0 +1,149 @@
+"""`ar_jax bench`: what it counts and what it prints; no bar on speed."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ar_jax import __main__ as program
+from ar_jax import assemble, bench, registry
+from ar_jax.models import wavenet
+from ar_jax.proofs import cases
+from ar_jax.types import DataSpec
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _at_root(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+def subject(name, length=6, ordering="raster", **section):
+  """A Subject of a tiny network over ternary values."""
+  spec = DataSpec((length,), 1, 3)
+  made = registry.build("orderings", dict(name=ordering), spec.shape)
+  head = registry.build("heads", dict(name="categorical"), spec)
+  section = dict(name=name, **section)
+  model = registry.build("models", section, spec, head, made)
+  sampler = registry.build("samplers", dict(name="ancestral"), model, head)
+  net = assemble.Network(made, head, model, sampler)
+  return bench.Subject(name, net, spec, cases.initial(model.init))
+
+
+def small_wavenet(**fields):
+  sizes = dict(dilations=(1, 2), residual=4, skip=6)
+  return subject("wavenet", **sizes, **fields)
+
+
+TABLE = np.zeros((100, 8), np.float32)  # 3200 bytes
+ROW = 32
+
+
+@pytest.mark.parametrize(
+  ("step", "count"),
+  [
+    (lambda a, t: a[t] + a[t + 1], 2 * ROW),
+    (lambda a, t: a[jnp.stack([t, t, t])], 3 * ROW),
+    (lambda a, t: a.sum(), 100 * ROW),
+    (lambda a, t: a[:60] + a[40:], 100 * ROW),  # no more than all
+    (lambda a, t: a.at[t].set(1.0), 0),
+    (lambda a, t: a.at[t].set(1.0)[t], ROW),
+    (lambda a, t: a.at[t].set(1.0) @ jnp.ones(8), 100 * ROW),
+    (lambda a, t: jax.jit(lambda b: b.at[t].set(1.0))(a).T[:, t], ROW),
+    (lambda a, t: jax.jit(lambda b: b.reshape(-1))(a).sum(), 100 * ROW),
+    (lambda a, t: jnp.zeros((100, 8)).at[t].set(a[t]), ROW),
+  ],
+)
+def test_bytes_read(step, count):
+  t = jax.ShapeDtypeStruct((), np.int32)
+  found = bench.bytes_read(lambda a, t: step(a, t), TABLE, t)
+  assert count <= found <= count + 16  # and t itself
+
+
+def test_ceiling_counts_the_parameters_and_the_rings_slots():
+  made = small_wavenet()
+  params = sum(p.nbytes for p in jax.tree.leaves(made.params))
+  for batch in (1, 4):
+    limit = bench.ceiling(made, batch, 6)
+    # A row of the table each, of 3 rows in all; two taps of both layers are
+    # one slot each. Then the values and t.
+    table, row = 3 * 16, 16
+    expected = params - table + min(table, batch * row) + 2 * batch * row
+    assert limit.bytes_read == expected + 4 * batch + 4
+    assert limit.flops > 2 * params / 4 * batch * 0.8
+    assert limit.bandwidth > 0
+    assert limit.matmul > 0
+    slowest = limit.bytes_read / limit.bandwidth, limit.flops / limit.matmul
+    assert limit.seconds == max(slowest)
+
+
+def test_naive_takes_the_receptive_field_where_it_is_declared():
+  made = small_wavenet()
+  assert bench.window(made, 6) == wavenet.receptive_field((1, 2)) == 4
+  assert bench.window(made, 3) == 2
+  assert bench.window(small_wavenet(ordering="reverse"), 6) == 6
+  everything = made.net.model._replace(sees=None)
+  net = made.net._replace(model=everything)
+  assert bench.window(made._replace(net=net), 6) == 6
+  previous = made.net.model._replace(sees=np.eye(6, k=-1, dtype=bool))
+  net = made.net._replace(model=previous)
+  assert bench.window(made._replace(net=net), 6) == 1
+  assert bench.window(made._replace(net=net), 1) == 1
+
+
+def test_sampling_says_how_long_it_took():
+  row = bench.sampling(small_wavenet(), 3, 5, repeats=2)
+  step = row["sampler_step_us"] / 1e6
+  assert row["samples_per_s"] == pytest.approx(3 / step)
+  assert row["step_us"] > 0
+  assert row["naive_samples_per_s"] > 0
+  assert (row["batch"], row["length"]) == (3, 5)
+
+
+def test_command_ends_with_json(capsys):
+  flags = ["--batch=3,2", "--length=12", "--repeats=1"]
+  config = ["--config=configs/text_gpt.py:tiny"]
+  config += ["--config.model.depth=1", "--config.model.width=16"]
+  config += ["--config.model.heads=2"]
+  assert program.main(["bench", "sample", *config, *flags]) == 0
+  out = capsys.readouterr().out.splitlines()
+  found = json.loads(out[-1])
+  assert [row["batch"] for row in found["rows"]] == [3, 2]
+  assert all(row["window"] == row["length"] == 12 for row in found["rows"])
+  assert "gpt of configs/text_gpt.py:tiny" in found["network"]
+  ceilings = [i for i, line in enumerate(out) if line.startswith("ceiling at")]
+  table = next(i for i, line in enumerate(out) if "medians of 1" in line)
+  assert len(ceilings) == 2
+  assert max(ceilings) < table
+
+
+def test_default_is_the_published_size():
+  shapes = jax.eval_shape(lambda: bench.wavenet(8).params)
+  shapes = {k: p.shape for k, p in shapes["wavenet"].items() if "kernel" in k}
+  assert shapes["early_kernel"] == (30, 1, 64, 128)
+  assert len([k for k in shapes if k.startswith("now_")]) == 30
+
+
+@pytest.mark.parametrize(
+  ("flags", "what"),
+  [
+    ([], "what"),
+    (["train"], "invalid choice"),
+    (["sample", "--batch=0"], "no list such as 1,16"),
+    (["sample", "--batch=a"], "no list such as 1,16"),
+    (["sample", "--repeats=0"], "1 or more"),
+    (["sample", "--config.seed=1"], "needs --config"),
+    (["sample", "--config=a", "--workdir=b"], "not both"),
+    (
+      ["sample", "--config=configs/text_gpt.py:tiny", "--length=100000"],
+      "or fewer",
+    ),
+  ],
+)
+def test_what_a_user_can_mend(flags, what, capsys):
+  assert program.main(["bench", *flags]) == 2
+  assert what in capsys.readouterr().err
