@@ -10,7 +10,9 @@ Each batch has an order and a connectivity of its own (Germain et al. 2015,
 section 4.3); the score mixes 1,000 orders at the joint level. Published, test
 nats: 83.63 in a fixed order (from memory of the paper), 79.66 +- .63 with
 1,000 masks.
-measured: not yet
+measured: 79.04 test nats with 1,000 orders mixed, 83.14 with one, the first of
+  them; bound over orders 82.81; 6,000 updates, seed 0; 2026-11-20, 1 minute of
+  training and 2.5 of scoring on 2 busy CPU cores
 """
 
 from configs import base

@@ -7,7 +7,10 @@ Arguments: tiny; head=categorical|discretized_logistic.
 x[t] = .9 x[t-1] + .05 noise, rounded to 256 mu-law levels at every step, the
 mean being taken from the rounded past: a Markov chain with exact entropies,
 6.113547 bits a sample in the long run.
-measured: not yet
+measured: discretized_logistic, 3,000 updates, seed 0, valid:
+  .0029 +- .0002 bits a sample over the exact NLL of the same 4,096 items
+  (.0092 +- .0042 over the entropy of an item); 2026-11-20, 4 minutes on 2
+  busy cores
 """
 
 from configs import base
@@ -31,7 +34,7 @@ def get_config(arg=None):
   config.head = base.choose("head", arg.head, base.AUDIO_HEADS)
   config.model = base.wavenet(arg.tiny, stacks=1, layers=2)
   config.train.batch_size = 8 if arg.tiny else 64
-  config.train.steps = 10 if arg.tiny else 4000
+  config.train.steps = 10 if arg.tiny else 3000
   config.train.eval_every = 5 if arg.tiny else 500
   config.train.ema_decay = 0.9 if arg.tiny else 0.999
   config.evaluate.batch_size = 16 if arg.tiny else 512
