@@ -12,6 +12,7 @@ import pytest
 from ar_jax import likelihood, registry
 from ar_jax import ordering as orders
 from ar_jax.models import nade
+from ar_jax.objectives import order_agnostic
 from ar_jax.types import Condition, DataSpec
 
 SPEC = DataSpec((2, 3), 1, 3)
@@ -206,3 +207,14 @@ def test_what_it_cannot_take():
   words = dict(words=Condition("sequence", 4, (3,)))
   with pytest.raises(ValueError, match="words"):
     build(SPEC._replace(conditions=words))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_order_agnostic_training_is_unbiased(layers):
+  """`predict` is what the objective asks of a network, keys and all."""
+  spec = DataSpec((3,), 1, 3, None, LABEL)
+  model, head, params = build(spec, hidden=4, layers=layers)
+  every = registry.build("orderings", dict(name="random", fresh=True), (3,))
+  objective = order_agnostic.make(model, head, every)
+  case = contract.Case(model, head, spec, params)
+  contract.objective_is_nll(objective, case, every)

@@ -158,8 +158,9 @@ def make(spec, head, ordering, *, hidden=500, layers=1, activation="sigmoid"):
     z_KBH = jnp.concatenate([cache["sum"][None], z_KBH])
     return theta_BKP, dict(cache, sum=z_KBH[n])
 
-  def predict(params, x_BLC, known_BL, y=None):
+  def predict(params, x_BLC, known_BL, y=None, *, key_B=None):
     """theta of every site from those known, in one pass; data order."""
+    del key_B
     x_BLI = _features(x_BLC, spec, params["bias"].dtype)
     x_BLI = jnp.where(known_BL[..., None], x_BLI, 0)
     kernel = params["input"].reshape(L * inputs, hidden)
