@@ -393,10 +393,17 @@ def test_batches_cover_the_split(batch_size):
   contract.batches_cover(data.eval_batches, 13, batch_size)
 
 
+def named(kind):
+  """The argument `kind[:-1]`, every TINY entry of a folder under its name."""
+  found = entries(kind)
+  ids = [f"{name}[{i}]" for name, i in found]
+  return pytest.mark.parametrize(kind[:-1], found, ids=ids)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", entries("samplers"))
-@pytest.mark.parametrize("head", entries("heads"))
-@pytest.mark.parametrize("model", entries("models"))
+@named("samplers")
+@named("heads")
+@named("models")
 def test_product(model, head, sampler, record_property):
   """Every model with every head and every sampler."""
   section = section_of("models", *model)
