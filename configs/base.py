@@ -176,7 +176,7 @@ def binary_images():
 def rolls(arg):
   """Data section of piano rolls; the file comes by path."""
   events = arg.form == "events"
-  length = 256 if events else 16
+  length = 160 if events else 16
   if arg.tiny:
     length = 16 if events else 4
   return dict(

@@ -13,7 +13,9 @@ will do: --config.data.key names the array.
 
 Published on the static binarized MNIST, test, nats: 88.40 +- .45 (8,000
 units), 86.64 (two layers, 32 masks); from memory of the paper.
-measured: not yet
+measured: one layer of 500, a fixed random order, 10,000 updates, seed 0: 92.37
+  nats valid, 91.41 test, each image scored once; factorised 205.79, Chow-Liu
+  tree 134.99 test; 2026-11-20, 5 minutes on 2 busy CPU cores
 """
 
 from configs import base
@@ -36,7 +38,7 @@ def get_config(arg=None):
     dropout=0.0,
   )
   config.train.batch_size = 8 if arg.tiny else 100
-  config.train.steps = 10 if arg.tiny else 50000
+  config.train.steps = 10 if arg.tiny else 10000
   config.train.eval_every = 5 if arg.tiny else 2500
   config.train.log_every = 5 if arg.tiny else 100
   config.optimizer.weight_decay = 1e-4

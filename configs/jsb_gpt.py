@@ -32,7 +32,7 @@ def get_config(arg=None):
     **base.MODERN,
   )
   config.train.batch_size = 4 if arg.tiny else 16
-  config.train.steps = 10 if arg.tiny else 4000
+  config.train.steps = 10 if arg.tiny else 2000
   config.train.eval_every = 5 if arg.tiny else 250
   config.train.ema_decay = 0.99 if arg.tiny else 0.999
   config.optimizer.update(

@@ -29,7 +29,7 @@ def get_config(arg=None):
     dropout=0.0 if arg.tiny else 0.4,
   )
   config.train.batch_size = 4 if arg.tiny else 16
-  config.train.steps = 10 if arg.tiny else 4000
+  config.train.steps = 10 if arg.tiny else 2000
   config.train.eval_every = 5 if arg.tiny else 250
   config.train.ema_decay = 0.99 if arg.tiny else 0.999
   config.optimizer.update(dict(lr=3e-3, schedule="linear", final=0.0, clip=1.0))

@@ -393,19 +393,31 @@ def test_batches_cover_the_split(batch_size):
   contract.batches_cover(data.eval_batches, 13, batch_size)
 
 
-def named(kind):
-  """The argument `kind[:-1]`, every TINY entry of a folder under its name."""
-  found = entries(kind)
-  ids = [f"{name}[{i}]" for name, i in found]
-  return pytest.mark.parametrize(kind[:-1], found, ids=ids)
+def triples():
+  """(model, head, sampler) entries: each pair of two kinds is among them.
+
+  Every model with every head by the first sampler, and with every sampler
+  under the plain head of its values.
+  """
+  models, heads, samplers = map(entries, ("models", "heads", "samplers"))
+  yield from itertools.product(models, heads, samplers[:1])
+  for model, sampler in itertools.product(models, samplers[1:]):
+    spec = section_of("models", *model)["spec"]
+    name = dict(plain_head(spec))["name"]
+    yield model, (name, 0), sampler
+
+
+def said(triple):
+  """The id of a triple."""
+  return "-".join(f"{name}.{i}" for name, i in triple)
 
 
 @pytest.mark.slow
-@named("samplers")
-@named("heads")
-@named("models")
+@pytest.mark.parametrize(
+  ("model", "head", "sampler"), triples(), ids=map(said, triples())
+)
 def test_product(model, head, sampler, record_property):
-  """Every model with every head and every sampler."""
+  """Models, heads and samplers go together, or say that they do not."""
   section = section_of("models", *model)
   spec = section.pop("spec")
   names = section.pop("orderings", ("random",))

@@ -756,6 +756,29 @@ def test_head_that_is_not_normalised():
   caught(contract.head_normalised, right, wrong, "sum over values")
 
 
+HALF = {"log_mass(n - 0.5, n + 0.5,": "log_mass(n - 0.25, n + 0.25,"}
+NO_TAILS = {"  edges[0], edges[-1] = -np.inf, np.inf\n": ""}
+
+
+@pytest.mark.parametrize(
+  ("name", "changes"),
+  [
+    ("gaussian_mixture", HALF),
+    ("logistic_mixture", HALF),
+    ("discretized_logistic", NO_TAILS),
+  ],
+)
+def test_bins_of_half_the_width_or_without_tails(mutated, name, changes):
+  section = test_contract.section_of("heads", name, 0)
+  spec = section.pop("spec")
+  right = registry.build("heads", section, spec)
+  del section["name"]
+  wrong = mutated(f"heads.{name}", changes).make(spec, **section)
+  theta_NP = np.random.default_rng(0).standard_normal((8, right.num_params))
+  right, wrong = [right, spec, theta_NP], [wrong, spec, theta_NP]
+  caught(contract.head_normalised, right, wrong, "sum over values")
+
+
 def test_head_adjusts_when_told_not_to():
   head = good().head
 

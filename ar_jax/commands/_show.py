@@ -253,4 +253,6 @@ def rank_map(title, rank):
 
 
 def _number(value):
-  return f"{value:.4f}" if abs(value) < 100 else f"{value:,.4g}"
+  if abs(value) < 100:
+    return f"{value:.4f}"
+  return f"{value:,.2f}" if abs(value) < 1e6 else f"{value:,.4g}"
