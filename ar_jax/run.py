@@ -190,6 +190,22 @@ class Run:
     )
     return self._drawn(drawn, known, wanted)
 
+  def in_order(self, name):
+    """The run in one fixed order, exactly: of a network trained in all.
+
+    Args:
+      name: of an ordering plugin, as raster, reverse or random.
+    """
+    if self.net.ordering.orders_KL is not None:
+      raise errors.UsageError(
+        f"--ordering={name}: this run was trained in the order"
+        f" {self.config.ordering.name} alone; train one with ordering=fresh"
+      )
+    ordering = registry.build("orderings", dict(name=name), self.spec.shape)
+    if ordering.orders_KL is None or len(ordering.orders_KL) > 1:
+      raise errors.UsageError(f"--ordering={name} is no single order")
+    return dataclasses.replace(self, net=self.net._replace(ordering=ordering))
+
   def in_passes(self, count):
     """The run with a sampler of `count` passes, as a schedule plans them.
 

@@ -50,7 +50,7 @@ def score(run, dataset, same_data=None):
     dataset: Dataset.
     same_data: of dataset_of, for the record.
   Returns:
-    dict(step, same_data, model=report, raw=report or None,
+    dict(step, ordering, same_data, model=report, raw=report or None,
     baselines={name: figures}, the source's entropy_rate in nats per site
     where it is known, of several orders the curve of their mixtures, of an
     order-agnostic network its step_nats).
@@ -70,11 +70,17 @@ def score(run, dataset, same_data=None):
     for name, nats in fit(dataset.splits["train"])(split).items():
       bars[name] = evaluate.in_units(nats, model["sites"], split.units)
   result = dict(
-    step=run.step, same_data=same_data, model=model, raw=raw, baselines=bars
+    step=run.step,
+    ordering=run.config.ordering.name,
+    same_data=same_data,
+    model=model,
+    raw=raw,
+    baselines=bars,
+    **more,
   )
-  result |= more
-  if run.net.model.predict is not None:
-    more["step_nats"] = step_nats(run, split)
+  every = run.net.ordering.orders_KL is None
+  if run.net.model.predict is not None and every:
+    result["step_nats"] = step_nats(run, split)
   if "entropy_rate" in run.media:
     result["entropy_rate"] = run.media["entropy_rate"]
   _keep_items(run.workdir, items)

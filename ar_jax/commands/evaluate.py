@@ -5,6 +5,8 @@
   ar_jax evaluate --workdir=runs/a --protocol=nanogpt
   ar_jax evaluate --workdir=runs/a --checkpoint=best
   ar_jax evaluate --workdir=runs/a --config.data.path=moved/input.txt
+  ar_jax evaluate --workdir=runs/any_order --ordering=raster
+  ar_jax evaluate --workdir=runs/any_order --config.evaluate.orders=8
 
 Every site is scored exactly once. The figures go to
 reports/evaluation.json, the bars into reports/curves.png.
@@ -19,6 +21,11 @@ def add_arguments(parser):
   parser.add_argument("--workdir", required=True, metavar="DIR", help="a run")
   parser.add_argument(
     "--checkpoint", default="last", help="last, best or a number of updates"
+  )
+  parser.add_argument(
+    "--ordering",
+    metavar="NAME",
+    help="of a network trained in every order: score it in this one",
   )
   parser.add_argument("--split", help="default: config.evaluate.split")
   parser.add_argument(
@@ -61,6 +68,8 @@ def run(args):
       )
     configs.override(config, key, value)
   trained = dataclasses.replace(trained, config=config)
+  if args.ordering is not None:
+    trained = trained.in_order(args.ordering)
   result = scoring.score(trained, *scoring.dataset_of(trained, config))
   _show.scores(result)
   report.curves(trained.workdir)
