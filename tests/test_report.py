@@ -463,7 +463,7 @@ def test_items_that_are_no_text_are_tables_of_values(
   folder, run = tmp_path / "grid", markov[1]
   shutil.copytree(markov[0], folder)
   spec = json.loads((folder / "spec.json").read_text())
-  spec["media"] = dict(kind="grid", source="test")
+  spec["media"] = dict(kind="array", source="test", shape=[16], num_values=2)
   (folder / "spec.json").write_text(json.dumps(spec))
   run = dataclasses.replace(run, media=spec["media"])
   monkeypatch.setattr(page.runs, "load", lambda *_: run)
