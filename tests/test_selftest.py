@@ -58,8 +58,11 @@ def failed(found):
 
 @pytest.fixture
 def small(monkeypatch):
-  """The command's subjects, with the table in the place of every network."""
+  """One subject of each kind, with the table in the place of every network."""
   case = table()
+  for kind in ("_heads", "_samplers"):
+    first = list(getattr(selftest, kind)())[:1]
+    monkeypatch.setattr(selftest, kind, lambda first=first: first)
   monkeypatch.setattr(
     selftest, "_network", lambda section, spec, family: (case.head, case.model)
   )
