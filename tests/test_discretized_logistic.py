@@ -180,7 +180,7 @@ def test_drawn_ids_follow_log_prob(num_values, levels, log_scales):
   x = np.asarray(sample(jax.random.key(0), thetas))
   assert x.shape == (DRAWS, 1)
   assert x.dtype == np.int32
-  counts = chance.count(x, num_values)
+  counts = chance.count(x, DataSpec((1,), 1, num_values))
   p = probs(log_prob, one, all_ids(num_values))
   warm = head.adjust(one, temperature=1.05)
   warm_p = probs(log_prob, warm, all_ids(num_values))
