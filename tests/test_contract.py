@@ -49,8 +49,24 @@ def section_of(kind, name, number):
 
 
 def walk(kind):
-  """Parametrizes a test by every TINY entry of a folder."""
-  return pytest.mark.parametrize(("name", "number"), entries(kind))
+  """Parametrizes a test by every TINY entry of a folder.
+
+  Of a model or a head, all but the first two are slow, and but those with
+  aligned conditions.
+  """
+  marked = [
+    pytest.param(*entry, marks=[pytest.mark.slow] * is_slow(kind, *entry))
+    for entry in entries(kind)
+  ]
+  return pytest.mark.parametrize(("name", "number"), marked)
+
+
+def is_slow(kind, name, number):
+  """Whether `make test` leaves an entry to `make test-all`."""
+  if kind not in ("models", "heads") or number < 2:
+    return False
+  spec = section_of(kind, name, number)["spec"]
+  return all(c.kind != "aligned" for c in spec.conditions.values())
 
 
 @functools.cache
