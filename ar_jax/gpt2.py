@@ -273,7 +273,7 @@ def _layout(section, spec):
   D, V = section["width"], spec.num_values
   hidden = round(section["mlp_ratio"] * D)
   layout = {
-    "wte.weight": (("embedding",), (section["rows"] or V, D)),
+    "wte.weight": (("embed", "embedding"), (section["rows"] or V, D)),
     "wpe.weight": (("source_0",), (spec.length, D)),
   }
   for i in range(section["depth"]):

@@ -493,8 +493,8 @@ def test_rotations_of_decoding_are_off_by_one(mutated):
 
 
 def test_step_reads_the_unread_value(mutated):
-  first = "jnp.where(first, start_D[None, None], embedded_BKD)"
-  leaky = first.replace("None]", "None] + 1e-9 * embedded_BKD")
+  first = "jnp.where(first, start_D[None, None], embedded)"
+  leaky = first.replace("None]", "None] + 1e-9 * embedded")
   wrong = mutant_gpt(mutated("models.gpt", {first: leaky}))
   caught(contract.step_equals_apply, [good()], [wrong], "theta of step")
 

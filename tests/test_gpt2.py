@@ -119,7 +119,7 @@ def test_rows_of_the_table_are_checked():
       gpt.make(spec, head, ordering, **sizes, **more)
   model = gpt.make(spec, head, ordering, **sizes, rows=9, tied=True)
   made = jax.eval_shape(model.init, jax.random.key(0))
-  table = made["gpt"]["embedding"]
+  table = made["gpt"]["embed"]["embedding"]
   assert table.shape == (1, 9, 8)
 
 

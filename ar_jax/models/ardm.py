@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ar_jax import decode
+from ar_jax.nn import arguments, condition
 from ar_jax.nn import block as blocks
-from ar_jax.nn import condition
 from ar_jax.nn import position as positions
 from ar_jax.nn.dense import Dense
 from ar_jax.nn.dropout import dropout, fold
@@ -91,8 +91,7 @@ def make(
     ValueError: arguments that do not go together; says which and why.
   """
   del ordering
-  if trunk not in TRUNKS:
-    raise ValueError(f"trunk {trunk!r} is none of {', '.join(TRUNKS)}")
+  arguments.choose("trunk", trunk, TRUNKS)
   if trunk == "attention" and width % heads:
     raise ValueError(f"width {width} must divide by heads {heads}")
   condition.check(spec.conditions, ("label",), "ardm")

@@ -18,12 +18,12 @@ from flax import linen as nn
 
 from ar_jax import decode
 from ar_jax import ordering as orders
+from ar_jax.nn import arguments, condition
 from ar_jax.nn import block as blocks
-from ar_jax.nn import condition
 from ar_jax.nn import position as positions
-from ar_jax.nn.dense import Dense, matmul
+from ar_jax.nn.dense import Dense
 from ar_jax.nn.dropout import dropout, fold
-from ar_jax.nn.embed import after_start
+from ar_jax.nn.embed import Embed
 from ar_jax.nn.memory import Memory
 from ar_jax.types import Condition, DataSpec, Model
 
@@ -141,19 +141,21 @@ def make(
     num_params=head.num_params,
     depth=depth,
     start=start,
-    table_rows=V if rows is None else rows,
+    table_rows=rows,
     tied=tied,
     bias=bias,
-    position=_choose("position", position, ("learned", "sinusoidal", "rotary")),
+    position=arguments.choose(
+      "position", position, ("learned", "sinusoidal", "rotary")
+    ),
     target=target,
-    norm=_choose("norm", norm, tuple(blocks.NORMS)),
+    norm=arguments.choose("norm", norm, tuple(blocks.NORMS)),
     dropout=dropout,
-    scheme=_choose("init", init, blocks.INITS),
+    scheme=arguments.choose("init", init, blocks.INITS),
     width=width,
     block=dict(
       heads=heads,
       kv_heads=kv_heads,
-      mlp=_choose("mlp", mlp, blocks.MLPS),
+      mlp=arguments.choose("mlp", mlp, blocks.MLPS),
       mlp_ratio=mlp_ratio,
       qk_norm=qk_norm,
     ),
@@ -241,7 +243,11 @@ class _GPT(nn.Module):
       key_B: keys for dropout.
     """
     K, (bias, memory) = x_BKC.shape[1], given
-    h_BKD, table_VD = self._embed(x_BKC, t)
+    std = 0.02 if self.scheme == "gpt2" else 1.0
+    embed = Embed(
+      self.spec, self.width, std, self.table_rows, self.start, name="embed"
+    )
+    h_BKD = embed(x_BKC, t)
     dtype = h_BKD.dtype
     for offset in self._positions(rows, t, K, dtype):
       h_BKD = h_BKD + offset
@@ -271,26 +277,10 @@ class _GPT(nn.Module):
       layers.append(layer)
     h_BKD = blocks.NORMS[self.norm](self.bias, "norm")(h_BKD)
     if self.tied:
-      return matmul(h_BKD, table_VD[: self.num_params].T), layers
+      return embed.logits(h_BKD, self.num_params), layers
     std = 0.02 if self.scheme == "gpt2" else self.width**-0.5
     init = nn.initializers.normal(std)
     return Dense(self.num_params, False, init, name="head")(h_BKD), layers
-
-  def _embed(self, x_BKC, t):
-    """Embeddings [B, K, D] of the values; the table [rows, D] of channel 0."""
-    C = self.spec.channels
-    init = nn.initializers.normal(0.02 if self.scheme == "gpt2" else 1.0)
-    if self.start is None:
-      start_D = self.param("start", init, (self.width,))
-    if self.spec.num_values is None:
-      x_BKC = x_BKC.astype(jnp.promote_types(x_BKC.dtype, start_D.dtype))
-      embedded = Dense(self.width, name="values")(x_BKC)
-      return after_start(embedded, start_D, t), None
-    table = self.param("embedding", init, (C, self.table_rows, self.width))
-    if self.start is not None:
-      start_D = table[0, self.start]
-    embedded = sum(table[c][x_BKC[..., c]] for c in range(C))
-    return after_start(embedded, start_D, t), table[0]
 
   def _positions(self, rows, t, K, dtype):
     """What is added for source and for target: each [1|B, K, D]."""
@@ -304,19 +294,12 @@ class _GPT(nn.Module):
         init = nn.initializers.normal(0.02)
         yield Dense(self.width, False, init, name=name)(offset)
       else:
-        yield positions.take(self._table(name), rows, first, K)
-
-  def _table(self, name):
-    """A learned table [L + 1, D]: the sum of one table for each axis."""
-    init = nn.initializers.normal(0.02)
-    shape = self.spec.shape
-    coordinates = positions.coordinates(shape).astype(int)
-    total = 0
-    for axis, size in enumerate(shape):
-      table = self.param(f"{name}_{axis}", init, (size + 1, self.width))
-      one_axis = len(shape) == 1
-      total = total + (table if one_axis else table[coordinates[:, axis] + 1])
-    return total
+        yield positions.take(
+          positions.learned(self.param, name, self.spec.shape, self.width),
+          rows,
+          first,
+          K,
+        )
 
   def _angles(self, rows, t, K, dtype):
     """Rotations of the queries and of the keys, or None."""
@@ -349,9 +332,3 @@ def _check(spec, head, ordering, width, heads, kv_heads, target, tied, start):
     raise ValueError("tied=True takes a categorical head and one channel")
   if start is not None and not 0 <= start < spec.num_values:
     raise ValueError(f"start {start} is no value of 0..{spec.num_values - 1}")
-
-
-def _choose(name, value, known):
-  if value not in known:
-    raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
-  return value

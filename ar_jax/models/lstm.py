@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ar_jax import decode
+from ar_jax.nn import arguments, condition, rnn
 from ar_jax.nn import block as blocks
-from ar_jax.nn import condition, rnn
 from ar_jax.nn import position as positions
-from ar_jax.nn.dense import Dense, matmul
+from ar_jax.nn.dense import Dense
 from ar_jax.nn.dropout import dropout, fold
 from ar_jax.nn.embed import Embed
 from ar_jax.types import Condition, DataSpec, Model
@@ -110,13 +110,13 @@ def make(
   net = _Net(
     spec=spec._replace(conditions=None),
     num_params=head.num_params,
-    cell=_choose("cell", cell, tuple(rnn.CELLS)),
+    cell=arguments.choose("cell", cell, tuple(rnn.CELLS)),
     depth=depth,
     width=width,
     embed=embed,
     target=target,
     residual=residual,
-    norm=_choose("norm", norm, (None, *blocks.NORMS)),
+    norm=arguments.choose("norm", norm, (None, *blocks.NORMS)),
     tied=tied,
     dropout=dropout,
   )
@@ -199,12 +199,15 @@ class _Net(nn.Module):
     """
     K = x_BKC.shape[1]
     # A table that is read as logits begins small, as GPT-2's.
-    embedding = Embed(self.spec, self.embed, 0.02 if self.tied else 1.0)
+    std = 0.02 if self.tied else 1.0
+    embedding = Embed(self.spec, self.embed, std, name="embed")
     h_BKD = embedding(x_BKC, t)
     if self.embed != self.width:
       h_BKD = Dense(self.width, False, name="widen")(h_BKD)
     for name in ("source", "target") if self.target else ():
-      table = self._table(name).astype(h_BKD.dtype)
+      table = positions.learned(
+        self.param, name, self.spec.shape, self.width
+      ).astype(h_BKD.dtype)
       h_BKD = h_BKD + positions.take(table, rows, t + (name == "target"), K)
     bias = condition.at(bias, t, K)
     h_KBD = h_BKD.swapaxes(0, 1)  # the layers are scans over steps
@@ -222,8 +225,7 @@ class _Net(nn.Module):
     if self.tied:
       if self.embed != self.width:
         h_BKD = Dense(self.embed, False, name="narrow")(h_BKD)
-      table_VE = embedding.get_variable("params", "embedding")[0]
-      return matmul(h_BKD, table_VE.T), after
+      return embedding.logits(h_BKD, self.num_params), after
     # Small, not zero: components of a mixture that begin alike stay alike.
     init = nn.initializers.normal(0.05 * self.width**-0.5)
     return Dense(self.num_params, True, init, name="head")(h_BKD), after
@@ -238,15 +240,6 @@ class _Net(nn.Module):
     ones_BD = jnp.ones(h_KBD.shape[1:], h_KBD.dtype)
     return h_KBD * dropout(ones_BD, self.dropout, key_B)[None]
 
-  def _table(self, name):
-    """A learned table [L + 1, D]: the sum of one table for each axis."""
-    index = positions.coordinates(self.spec.shape).astype(int) + 1
-    init = nn.initializers.normal(0.02)
-    return sum(
-      self.param(f"{name}_{axis}", init, (size + 1, self.width))[index[:, axis]]
-      for axis, size in enumerate(self.spec.shape)
-    )
-
 
 def _check(spec, head, ordering, target, tied):
   """Raises ValueError for arguments that do not go together."""
@@ -260,10 +253,3 @@ def _check(spec, head, ordering, target, tied):
     raise ValueError("real values have no table: tied=False")
   if tied and (spec.channels != 1 or head.num_params != spec.num_values):
     raise ValueError("tied=True takes a categorical head and one channel")
-
-
-def _choose(name, value, known):
-  if value not in known:
-    names = ", ".join(map(str, known))
-    raise ValueError(f"{name} {value!r} is none of {names}")
-  return value

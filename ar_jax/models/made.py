@@ -16,7 +16,7 @@ import numpy as np
 
 from ar_jax import decode
 from ar_jax import ordering as orders
-from ar_jax.nn import condition
+from ar_jax.nn import arguments, condition
 from ar_jax.nn.dense import matmul
 from ar_jax.nn.dropout import dropout as drop
 from ar_jax.nn.dropout import fold
@@ -102,9 +102,7 @@ def make(
   condition.check(spec.conditions, ("label",), "made")
   if not hidden and not direct:
     raise ValueError("hidden=() with direct=False reads no input")
-  if activation not in ACTIVATIONS:
-    known = ", ".join(ACTIVATIONS)
-    raise ValueError(f"activation {activation!r} is none of {known}")
+  arguments.choose("activation", activation, ACTIVATIONS)
   if masks not in ("fixed", "sampled"):
     raise ValueError(f"masks {masks!r} is neither 'fixed' nor 'sampled'")
   act = ACTIVATIONS[activation]

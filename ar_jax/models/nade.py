@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ar_jax import decode
-from ar_jax.nn import condition
+from ar_jax.nn import arguments, condition
 from ar_jax.nn.dense import matmul
 from ar_jax.types import Condition, DataSpec, Model
 
@@ -55,9 +55,7 @@ def make(spec, head, ordering, *, hidden=500, layers=1, activation="sigmoid"):
   """
   del ordering
   condition.check(spec.conditions, ("label", "aligned"), "nade")
-  if activation not in ACTIVATIONS:
-    known = ", ".join(ACTIVATIONS)
-    raise ValueError(f"activation {activation!r} is none of {known}")
+  arguments.choose("activation", activation, ACTIVATIONS)
   act = ACTIVATIONS[activation]
   L, P = spec.length, head.num_params
   inputs = spec.channels * (spec.num_values or 1) + (spec.num_values is None)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ar_jax.nn.dense import Dense
+from ar_jax.nn.dense import Dense, matmul
 from ar_jax.types import DataSpec
 
 
@@ -14,11 +14,16 @@ class Embed(nn.Module):
     a linear map.
   width: D.
   std: of the initial tables.
+  rows: of a table, at least V; None: V.
+  start: value of channel 0 that stands before the first one; None: a vector
+    of its own.
   """
 
   spec: DataSpec  # with hashable conditions, or None
   width: int
   std: float = 1.0
+  rows: int | None = None
+  start: int | None = None
 
   @nn.compact
   def __call__(self, x_BKC, t):
@@ -30,17 +35,21 @@ class Embed(nn.Module):
     """
     C, V = self.spec.channels, self.spec.num_values
     init = nn.initializers.normal(self.std)
-    start_D = self.param("start", init, (self.width,))
+    if self.start is None:
+      start_D = self.param("start", init, (self.width,))
     if V is None:
       x_BKC = x_BKC.astype(jnp.promote_types(x_BKC.dtype, start_D.dtype))
       embedded = Dense(self.width, name="values")(x_BKC)
     else:
-      table = self.param("embedding", init, (C, V, self.width))
+      shape = C, V if self.rows is None else self.rows, self.width
+      table = self.param("embedding", init, shape)
       embedded = sum(table[c][x_BKC[..., c]] for c in range(C))
-    return after_start(embedded, start_D, t)
+    if self.start is not None:
+      start_D = table[0, self.start]
+    first = (t + jnp.arange(embedded.shape[1]) == 0)[None, :, None]
+    return jnp.where(first, start_D[None, None], embedded)
 
-
-def after_start(embedded_BKD, start_D, t):
-  """The same with the start vector where step 0 is among the K steps."""
-  first = (t + jnp.arange(embedded_BKD.shape[1]) == 0)[None, :, None]
-  return jnp.where(first, start_D[None, None], embedded_BKD)
+  def logits(self, h_BKD, num_values):
+    """[B, K, V] from the table of channel 0, which is then tied."""
+    table_VD = self.get_variable("params", "embedding")[0]
+    return matmul(h_BKD, table_VD[:num_values].T)

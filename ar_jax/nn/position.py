@@ -8,6 +8,7 @@ reads) and, where a network wants it, its target (the site it predicts).
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 _BASE = 10_000.0  # of Vaswani et al. 2017 and Su et al. 2021
 
@@ -35,6 +36,23 @@ def coordinates(shape):
   """Coordinates of the rows, float64 [L + 1, axes]; the start is at -1."""
   sites = np.indices(shape).reshape(len(shape), -1).T
   return np.concatenate([np.full((1, len(shape)), -1), sites]).astype(float)
+
+
+def learned(param, name, shape, width):
+  """A learned table [L + 1, width]: the sum of one table for each axis.
+
+  Args:
+    param: of the linen module that owns it; name: of its parameters, before
+      the number of the axis.
+  """
+  init = nn.initializers.normal(0.02)
+  index = coordinates(shape).astype(int) + 1
+  total = 0
+  for axis, size in enumerate(shape):
+    table = param(f"{name}_{axis}", init, (size + 1, width))
+    one_axis = len(shape) == 1
+    total = total + (table if one_axis else table[index[:, axis]])
+  return total
 
 
 def sinusoidal(shape, width):
