@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from ar_jax import (
   inputs,
   parallel,
   registry,
+  report,
   schedules,
   stream,
   text,
@@ -212,15 +212,14 @@ class Run:
     An approximation: sites of a pass are not told each other. Only an
     order-agnostic network that `ar_jax evaluate` has scored can be asked.
     """
-    path = self.workdir / "reports" / "evaluation.json"
-    report = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    if self.net.model.predict is None or "step_nats" not in report:
+    evaluation = report.evaluation_of(self.workdir) or {}
+    if self.net.model.predict is None or "step_nats" not in evaluation:
       raise errors.UsageError(
         "--passes takes an order-agnostic network, such as model ardm, that"
         f" was scored before: ar_jax evaluate --workdir={self.workdir}"
       )
     try:
-      steps = schedules.dynamic(report["step_nats"], count)
+      steps = schedules.dynamic(evaluation["step_nats"], count)
     except ValueError as e:
       raise errors.UsageError(f"--passes: {e}") from e
     section = dict(configs.plain(self.config.sample), name="grouped")

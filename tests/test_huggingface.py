@@ -72,7 +72,7 @@ def test_half_precision_is_raised(dtype, tmp_path):
   assert {p.dtype for p in jax.tree.leaves(params)} == {np.dtype(np.float32)}
   table = checkpoints.tensors(values)["transformer.wte.weight"].astype(dtype)
   np.testing.assert_array_equal(
-    params["gpt"]["embedding"][0], table.astype(np.float32)
+    params["gpt"]["embed"]["embedding"][0], table.astype(np.float32)
   )
 
 

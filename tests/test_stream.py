@@ -116,10 +116,12 @@ def test_greedy_is_the_argmax_of_the_full_forward_at_every_step():
 
 
 def test_noise_depends_on_the_key_and_on_the_window():
-  parts = _parts()
+  ordering, head, model, params, sampler = _parts()
+  uniform = jax.tree.map(jnp.zeros_like, params)  # all is the noise's doing
+  parts = ordering, head, model, uniform, sampler
   prompts = [np.array([2])] * 4
   one, two = (_draw(parts, prompts, 200, key=k).x_BLC[..., 0] for k in (1, 2))
   assert (one != two).any(1).all()
-  # One noise for all windows would draw the same in most of them.
+  # One noise for all windows would draw the same in each of them.
   period = one[:, LENGTH:-STRIDE] == one[:, LENGTH + STRIDE :]
-  assert period.mean() < 0.6
+  assert period.mean() < 0.4  # 1 / VALUES, of 764 draws

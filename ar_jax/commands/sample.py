@@ -92,7 +92,7 @@ def run(args):
       )
   spec, media = trained.spec, trained.media
   is_text = media.get("kind") == "text"
-  rows = args.num * max(1, len(args.prompt or ""))
+  rows = args.num * len(args.prompt or [""])
   drawn = trained.sample(
     jax.random.key(args.seed),
     args.num,

@@ -55,9 +55,14 @@ def _log_prob(logits, x):
   # is slow on CPU. A selection, not a product: 0 * -inf would be NaN.
   values = jnp.arange(num_values).reshape((1,) * x.ndim + (num_values,))
   chosen = values == x[..., None]
+  # Next to the largest logit, so that the sum, which is then near one, is not
+  # rounded as a number of the logits' size is. (With no finite logit: as is.)
+  top = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
+  logits = logits - jnp.where(top == -jnp.inf, 0, top)
   logit = jnp.where(chosen, logits, 0).sum(axis=-1)
+  total = jnp.exp(logits).sum(axis=-1)
+  normalizer = jnp.log(jnp.where(total == 0, 1, total))
   # Also where all logits are -inf, and the difference would be NaN. A NaN
   # among the logits is the model's, and shows.
   impossible = (x < 0) | (x >= num_values) | (logit == -jnp.inf)
-  normalizer = jax.nn.logsumexp(logits, axis=-1)
   return jnp.where(impossible, -jnp.inf, logit - normalizer)

@@ -294,12 +294,9 @@ class _GPT(nn.Module):
         init = nn.initializers.normal(0.02)
         yield Dense(self.width, False, init, name=name)(offset)
       else:
-        yield positions.take(
-          positions.learned(self.param, name, self.spec.shape, self.width),
-          rows,
-          first,
-          K,
-        )
+        shape, width = self.spec.shape, self.width
+        table = positions.learned(self.param, name, shape, width)
+        yield positions.take(table, rows, first, K)
 
   def _angles(self, rows, t, K, dtype):
     """Rotations of the queries and of the keys, or None."""

@@ -205,9 +205,9 @@ class _Net(nn.Module):
     if self.embed != self.width:
       h_BKD = Dense(self.width, False, name="widen")(h_BKD)
     for name in ("source", "target") if self.target else ():
-      table = positions.learned(
-        self.param, name, self.spec.shape, self.width
-      ).astype(h_BKD.dtype)
+      shape, width = self.spec.shape, self.width
+      table = positions.learned(self.param, name, shape, width)
+      table = table.astype(h_BKD.dtype)
       h_BKD = h_BKD + positions.take(table, rows, t + (name == "target"), K)
     bias = condition.at(bias, t, K)
     h_KBD = h_BKD.swapaxes(0, 1)  # the layers are scans over steps
