@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
-from ar_jax import assemble, errors, registry
+from ar_jax import assemble, decode, errors, registry
 from ar_jax.types import DataSpec
 
 _PARTS = ("gather", "dynamic_slice", "slice")
@@ -223,10 +223,9 @@ def window(subject, length):
   Those that a step can see where the model declares that and the order is the
   identity; else all.
   """
-  sees_LL = subject.net.model.sees
-  if sees_LL is None or _order(subject, 1) is not None:
+  if subject.net.model.sees is None or _order(subject, 1) is not None:
     return length
-  last_L = sees_LL[length - 1]
+  last_L = decode.sees(subject.net.model, subject.spec.length)[length - 1]
   return length - 1 - int(last_L.argmax()) if last_L.any() else 1
 
 

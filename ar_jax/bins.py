@@ -147,6 +147,55 @@ def spread(components):
   return 2 * (np.arange(components) - components // 2) / components
 
 
+def uniform_edges(num_values):
+  """The V + 1 edges of ids on a scale, in bins from its middle, float64.
+
+  Halves of integers, and so exact. The ends are infinite: the first and the
+  last id have the tails.
+  """
+  edges = np.arange(num_values + 1) - num_values / 2
+  edges[0], edges[-1] = -np.inf, np.inf
+  return edges
+
+
+def edge(edges, i, dtype):
+  """The lower edge of the bins i; i + 1 gives the upper one."""
+  return jnp.take(edges.astype(dtype), i, mode="clip")
+
+
+def draw_id(key, edges, mean, log_scale):
+  """Ids drawn from logistics by their masses as they are scored, int32 [...].
+
+  The ids are halved log2 V times. One float32 quantile could not tell 65,536
+  bins apart evenly.
+
+  Args:
+    key: PRNG key.
+    edges: float [V + 1], the ends infinite.
+    mean: [...], in the units of the edges.
+    log_scale: [...].
+  """
+  V = len(edges) - 1
+
+  def halve(ends, u):
+    first, last = ends  # ids first..last - 1 are left
+    middle = (first + last) // 2
+    low, cut, high = (edge(edges, i, mean.dtype) for i in (first, middle, last))
+    lower = logistic(low, cut, mean, log_scale)
+    upper = logistic(cut, high, mean, log_scale)
+    up = u >= jax.nn.sigmoid(lower - upper)
+    one = middle == first
+    first = jnp.where(up & ~one, middle, first)
+    last = jnp.where(up | one, last, middle)
+    return (first, last), None
+
+  u_shape = (V - 1).bit_length(), *mean.shape
+  u = jax.random.uniform(key, u_shape, mean.dtype)
+  first = jnp.zeros(mean.shape, jnp.int32)
+  (first, _), _ = jax.lax.scan(halve, (first, first + V), u)
+  return first
+
+
 def check_components(name, components):
   """Raises UsageError where the number of components is none."""
   if isinstance(components, bool) or not isinstance(components, int):

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import math
 import pathlib
 import re
 
@@ -109,6 +110,38 @@ def marks(split, num_bytes, count_chars, key="config.data.split"):
       f"{key} {split!r} needs {ends[-1]:,} bytes, the text has {num_bytes:,}"
     )
   return "byte", ends
+
+
+def fractions(split, total, what):
+  """{split: (first, end)} of so many items, by fractions of them.
+
+  Args:
+    split: of `cut`, fractions only.
+    total: how many there are.
+    what: they are, for messages, as "files".
+  Raises:
+    UsageError: a split by bytes. DataError: one that gets none.
+  """
+  unit, ends = marks(split, math.inf, lambda: total)
+  if unit != "char":
+    raise errors.UsageError(
+      f"config.data.split {split!r}: {what} are split by fractions, as 0.9/0.1"
+    )
+  bounds = zip(NAMES, zip([0, *ends], ends, strict=False), strict=False)
+  parts = dict(bounds)
+  for name, (first, end) in parts.items():
+    if first == end:
+      raise errors.DataError(
+        f"{total:,} {what} leave none for the {name} split of {split!r}"
+      )
+  return parts
+
+
+def shuffled(split, total, seed, what):
+  """{split: numbers of its items}, shuffled by the seed; see `fractions`."""
+  order = np.random.default_rng(seed).permutation(total)
+  parts = fractions(split, total, what)
+  return {name: order[a:b] for name, (a, b) in parts.items()}
 
 
 def _sizes(split, key):

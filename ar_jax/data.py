@@ -30,6 +30,9 @@ def train_batches(split, batch_size, seed):
   return batch_at
 
 
+AT_ONCE = 2**20  # numbers that `chunks` works on
+
+
 def eval_batches(split, batch_size):
   """All items once, in order; the last batch is padded with weight 0."""
   for first in range(0, split.size, batch_size):
@@ -39,6 +42,18 @@ def eval_batches(split, batch_size):
     x_BLC, weight_BL, y = split.get(index_B)
     weight_BL = weight_BL * real_B[:, None].astype(weight_BL.dtype)
     yield Batch(x_BLC, weight_BL, y, index_B.astype(np.int32))
+
+
+def chunks(split, width):
+  """(x_BLC, weight_BL) of all items once, in order, as many as fit memory.
+
+  Args:
+    split: Split.
+    width: numbers that one item takes up where it is worked on.
+  """
+  size = max(1, AT_ONCE // width)
+  for first in range(0, split.size, size):
+    yield split.get(np.arange(first, min(first + size, split.size)))[:2]
 
 
 def items(x_NLC, y_N=None, **fields):

@@ -124,6 +124,21 @@ def from_predict(init, predict, spec):
   return Model(init, apply, init_cache, step, extend, predict=predict)
 
 
+def sees(model, length, order_L=None):
+  """bool [L, L], [t, s]: whether step t can depend on step s, under an order.
+
+  Args:
+    model: Model.
+    length: L.
+    order_L: int [L]; None: the identity.
+  """
+  if model.sees is None:
+    return np.tri(length, k=-1, dtype=bool)
+  if not callable(model.sees):
+    return model.sees
+  return model.sees(np.arange(length) if order_L is None else order_L)
+
+
 def extend_by_scan(step):
   """`extend` as K calls of `step`."""
 

@@ -16,6 +16,7 @@ from ar_jax import data, errors, likelihood, parallel
 UNITS = dict(
   nats_per_site="nats/token",
   bits_per_site="bits/token",
+  bits_per_dim="bits/dim",
   bits_per_char="bits/char",
   bits_per_byte="bits/byte",
   bits_per_sample="bits/sample",
@@ -206,7 +207,7 @@ def in_units(nats, sites, units):
     bits_per_site=likelihood.bits(nats) / sites,
     perplexity_per_site=likelihood.perplexity(nats, sites),
   )
-  for unit in ("byte", "char", "sample"):
+  for unit in ("byte", "char", "dim", "sample"):
     if unit in units:
       result[f"bits_per_{unit}"] = likelihood.bits(nats) / units[unit]
   for unit in ("frame", "item"):

@@ -82,3 +82,38 @@ def jumps(order_L, shape):
   """Euclidean distance between sites of successive steps, float [L - 1]."""
   at_LA = np.stack(np.unravel_index(order_L, shape), -1)
   return np.linalg.norm(np.diff(at_LA, axis=0), axis=-1)
+
+
+def symmetry(shape, orders_KL):
+  """The grid of a raster order in the order of generation.
+
+  Of the eight raster orders of a grid, each by rows or by columns, from any
+  corner: a network that sees the sequence of the order as this grid needs no
+  flip, for it is the raster of the flipped or transposed image. Sub-pixels, a
+  third axis, come one after the other.
+
+  Args:
+    shape: (H, W) or (H, W, S), of the sites.
+    orders_KL: int [K, L] of an Ordering, or None.
+  Returns:
+    (H, W) or (H, W, S) in the order of generation: by columns, (W, H).
+  Raises:
+    ValueError: another order, or several.
+  """
+  name = " x ".join(map(str, shape))
+  if orders_KL is None or len(orders_KL) != 1:
+    several = "all orders" if orders_KL is None else f"{len(orders_KL)} orders"
+    raise ValueError(
+      f"takes one of the eight raster orders of {name}, got {several}"
+    )
+  if len(shape) not in (2, 3):
+    raise ValueError(f"takes a grid (H, W) or (H, W, S), got the shape {name}")
+  site = np.arange(np.prod(shape)).reshape(shape)
+  for grid in (site, site.swapaxes(0, 1)):
+    for turned in (grid, grid[::-1], grid[:, ::-1], grid[::-1, ::-1]):
+      if np.array_equal(turned.ravel(), orders_KL[0]):
+        return turned.shape
+  raise ValueError(
+    f"takes the eight raster orders of {name}, got another one, which begins"
+    f" {', '.join(map(str, orders_KL[0][:8]))}, ..."
+  )

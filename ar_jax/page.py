@@ -104,7 +104,8 @@ def _header(name, config, spent, run, evaluation):
   tiles, how = {}, ""
   if evaluation:
     model = evaluation["model"]
-    bits = "bits_per_byte" if "bits_per_byte" in model else "bits_per_site"
+    units = "bits_per_byte", "bits_per_dim", "bits_per_site"
+    bits = next(unit for unit in units if unit in model)
     for key in ("nats_per_site", bits, "perplexity_per_site"):
       tiles[evaluate.UNITS[key]] = markup.number(model[key])
     how = markup.pairs(_evaluated(config, evaluation, model), "how")
@@ -255,22 +256,28 @@ def _samples(run, prompts, num=2, length=None, seed=0):
       run, split="drawn by the model", sampler=", ".join(settings), seed=seed
     ),
   ]
+  if len(drawn.x_BTC) > 1:
+    blocks.append(_medium(run, drawn.x_BTC, "All samples"))
   for row, drawn_T in enumerate(drawn.drawn_BT):
     end = 1 + np.flatnonzero(drawn_T)[-1] if drawn_T.any() else len(drawn_T)
     bits_T = -likelihood.bits(drawn.log_prob_model_BT[row, :end])
     values_TC = drawn.x_BTC[row, :end]
     blocks.append(markup.tag("h3", f"Sample {row + 1}"))
-    blocks.append(_medium(run, drawn.x_BTC[row], f"Sample {row + 1}"))
+    blocks.append(_medium(run, drawn.x_BTC[row : row + 1], f"Sample {row + 1}"))
     blocks.append(_colored(run, values_TC, bits_T, ~drawn_T[:end]))
   return markup.join(*blocks)
 
 
-def _medium(run, x_TC, label):
-  """Pictures and sound of a sample; text is shown by its tokens."""
+def _medium(run, x_BTC, label):
+  """Pictures and sound of a sample, or the grid of several; none of text."""
   if run.media.get("kind") == "text":
     return ""
   with tempfile.TemporaryDirectory() as folder:
-    [paths] = media.save(run.media, x_TC[None], folder)
+    paths = [pathlib.Path(folder) / "grid.png"]
+    if len(x_BTC) == 1:
+      [paths] = media.save(run.media, x_BTC, folder)
+    elif not media.grid(run.media, x_BTC, paths[0]):
+      return ""
     return markup.join(*(markup.medium(path, label) for path in paths))
 
 

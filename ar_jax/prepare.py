@@ -1,6 +1,7 @@
-"""Text files into TFDS data sets, prepared on disk, without TensorFlow.
+"""Files into TFDS data sets, prepared on disk, without TensorFlow.
 
-What `datasets/tfds.py` reads. Nothing is downloaded.
+What `datasets/tfds.py` reads: text here, images in prepare_images.py. Nothing
+is downloaded.
 """
 
 import contextlib
@@ -14,8 +15,8 @@ from ar_jax import corpus, errors
 
 _TFDS_NAMES = dict(train="train", valid="validation", test="test")
 _DEFAULT_SPLIT = "0.9/0.1"
-_BLOCK = 2**13  # documents that are held at once
-_SHARD = 2**18  # documents in a file
+_BLOCK = 2**13  # examples that are held at once
+_SHARD = 2**18  # examples in a file
 
 # What TFDS's own builder of lm1b looks for, and its glob patterns.
 _LM1B = "1-billion-word-language-modeling-benchmark-r13output"
@@ -55,22 +56,65 @@ def text(paths, name, data_dir, split=_DEFAULT_SPLIT):
       f"--split {split}: {name} is cut as TFDS cuts it; leave --split out, or"
       " give another --name"
     )
+  made = before(name, version, data_dir)
+  if made:
+    return made
+  splits = {
+    k: (dict(text=document) for document in documents)
+    for k, documents in read(paths, split).items()
+  }
+
+  def describe(tfds):
+    features = tfds.features.FeaturesDict(dict(text=tfds.features.Text()))
+    return dict(features=features, description="Text files.")
+
+  return write(splits, name, version, data_dir, describe, "documents")
+
+
+def before(name, version, data_dir):
+  """What to say where a data set is prepared already, else None.
+
+  Raises:
+    DataError: something else is in its place.
+  """
   folder = pathlib.Path(data_dir).expanduser() / name / version
-  if _is_prepared(folder):
-    return _before(folder)
-  splits = read(paths, split)
+  if not _is_prepared(folder):
+    return None
+  return (
+    f"{folder} was prepared before and stays as it is; to prepare it anew,"
+    " remove it first"
+  )
+
+
+def write(splits, name, version, data_dir, describe, unit):
+  """Prepares examples in the order they come, unless it was done meanwhile.
+
+  Args:
+    splits: {TFDS's name: iterable of examples, dicts by feature}.
+    name, version: of the data set.
+    data_dir: folder that gets the files as name/version/.
+    describe: (tfds) -> keywords of tfds.core.DatasetInfo, features among them.
+    unit: what examples are called.
+  Returns:
+    The message: what was prepared.
+  Raises:
+    UsageError: a library that TFDS lacks. StorageError: a folder that cannot
+      be written.
+  """
+  folder = pathlib.Path(data_dir).expanduser() / name / version
   try:
-    lengths = _write(splits, name, version, data_dir)
+    lengths = _write(splits, name, version, data_dir, describe, unit)
   except ImportError as e:
     raise errors.UsageError(
       f"TFDS needs {e.name} to prepare data: pip install {e.name}"
     ) from e
   except (OSError, RuntimeError) as e:  # array_record's is a RuntimeError
-    if _is_prepared(folder):  # by another process, meanwhile
-      return _before(folder)
+    made = before(name, version, data_dir)
+    if made:  # by another process, meanwhile
+      return made
     raise errors.StorageError(f"cannot write {folder}: {e}") from e
   counts = ", ".join(f"{k} {n:,}" for k, n in lengths.items())
-  return f"prepared {folder}; documents: {counts}"
+  return f"prepared {folder}; {unit}: {counts}"
 
 
 def _is_prepared(folder):
@@ -85,40 +129,29 @@ def _is_prepared(folder):
   if found != "array_record":
     raise errors.DataError(
       f"{folder} exists and holds {found}, not array_record files: remove it,"
-      " or give another --name or --data_dir"
+      " or give another --data_dir"
     )
   return True
 
 
-def _before(folder):
-  return (
-    f"{folder} was prepared before and stays as it is; to prepare other text,"
-    " remove it or give another --name"
-  )
-
-
-def _write(splits, name, version, data_dir):
-  """Lets a TFDS builder prepare {split: documents}; {split: how many}."""
+def _write(splits, name, version, data_dir, describe, unit):
+  """Lets a TFDS builder prepare {split: examples}; {split: how many}."""
   import tensorflow_datasets as tfds
   import tqdm
 
-  class _Text(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  class _Given(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version(version)
 
     def _info(self):
       return tfds.core.DatasetInfo(
-        builder=self,
-        description="Text files, prepared by ar_jax.",
-        features=tfds.features.FeaturesDict(dict(text=tfds.features.Text())),
-        disable_shuffling=True,
+        builder=self, disable_shuffling=True, **describe(tfds)
       )
 
     def _split_generators(self, dl_manager):
-      return {k: self._generate_examples(d) for k, d in splits.items()}
+      raise NotImplementedError  # see _download_and_prepare
 
-    def _generate_examples(self, documents):
-      for key, document in enumerate(documents):
-        yield key, dict(text=document)
+    def _generate_examples(self):
+      raise NotImplementedError
 
     def _download_and_prepare(self, dl_manager, download_config):
       # TFDS's own holds a whole split in memory, to sort it, and past 1 GB
@@ -127,18 +160,18 @@ def _write(splits, name, version, data_dir):
       writer = tfds.core.SequentialWriter(
         info, max_examples_per_shard=_SHARD, file_format="array_record"
       )
-      for split, pairs in self._split_generators(dl_manager).items():
+      for split, examples in splits.items():
         writer.initialize_splits([split])
-        bar = tqdm.tqdm(pairs, split, unit=" documents", disable=None)
-        examples = (example for _, example in bar)
-        while block := list(itertools.islice(examples, _BLOCK)):
+        bar = tqdm.tqdm(examples, split, unit=f" {unit}", disable=None)
+        rest = iter(bar)
+        while block := list(itertools.islice(rest, _BLOCK)):
           writer.add_examples({split: block})
       writer.close_all()
       self.info.set_splits(info.splits)
 
-  _Text.name = name
+  _Given.name = name
   root = pathlib.Path(data_dir).expanduser()
-  builder = _Text(data_dir=root, file_format="array_record")
+  builder = _Given(data_dir=root, file_format="array_record")
   with contextlib.redirect_stdout(io.StringIO()):  # TFDS's own messages
     builder.download_and_prepare()
   return {k: builder.info.splits[k].num_examples for k in splits}

@@ -33,7 +33,9 @@ class Model(NamedTuple):
     step in one; x[:, k] is the value of step t - 1 + k, theta[:, k] belongs
     to step t + k; only the first n steps enter the cache. A cache longer
     than an item, or steps past its capacity, are a ValueError.
-  sees: bool[L, L], which earlier steps a step can depend on; None: all.
+  sees: bool [L, L], which earlier steps a step can depend on; None: all.
+    Where it depends on the order: (order int [L]) -> bool [L, L]. Read it by
+    `decode.sees`.
   predict: order-agnostic networks only: (params, x_BLC in data order,
     known_BL, y=None, *, key_B=None) -> theta_BLP.
   aligned: names of the conditions that are in generation order as x is: row t
@@ -45,7 +47,7 @@ class Model(NamedTuple):
   init_cache: Callable
   step: Callable
   extend: Callable
-  sees: np.ndarray | None = None
+  sees: np.ndarray | Callable | None = None
   predict: Callable | None = None
   aligned: tuple = ()
 

@@ -47,6 +47,16 @@ AUDIO_HEADS = dict(
     name="discretized_logistic", components=10, levels="mu_law"
   ),
 )
+GRAY_HEADS = dict(
+  categorical=dict(name="categorical"),
+  discretized_logistic=dict(
+    name="discretized_logistic", components=10, levels="uniform"
+  ),
+)
+RGB_HEADS = dict(
+  rgb_logistic=dict(name="rgb_logistic", components=10),
+  sites=dict(name="categorical"),
+)
 REAL_HEADS = dict(
   gaussian_mixture=dict(name="gaussian_mixture", components=5),
   logistic_mixture=dict(name="logistic_mixture", components=5),
@@ -153,6 +163,105 @@ def wavenet(tiny, stacks, layers):
     residual=8 if tiny else 64,
     skip=8 if tiny else 128,
     dropout=0.0,
+  )
+
+
+def gated_pixelcnn(tiny, layers, width):
+  """Model section of a gated PixelCNN."""
+  return config_dict.create(
+    name="gated_pixelcnn",
+    layers=2 if tiny else layers,
+    width=4 if tiny else width,
+    kernel=3,
+    first_kernel=7,
+    dilations=(1,),
+    dropout=0.0,
+  )
+
+
+def pixelcnn(tiny, blocks, width):
+  """Model section of a PixelCNN."""
+  return config_dict.create(
+    name="pixelcnn",
+    blocks=1 if tiny else blocks,
+    width=8 if tiny else width,
+    kernel=3,
+    first_kernel=7,
+    position=False,
+    dropout=0.0,
+  )
+
+
+def pixel_rnn(tiny, cell, layers, width):
+  """Model section of a PixelRNN."""
+  return config_dict.create(
+    name="pixel_rnn",
+    cell=cell,
+    layers=1 if tiny else layers,
+    width=4 if tiny else width,
+    first_kernel=7,
+    dropout=0.0,
+  )
+
+
+def image_gpt(tiny, depth, width, heads):
+  """Model section of a GPT that is told where pixels lie."""
+  return config_dict.create(
+    name="gpt",
+    depth=1 if tiny else depth,
+    width=16 if tiny else width,
+    heads=2 if tiny else heads,
+    dropout=0.0,
+    **MODERN,
+  )
+
+
+def images(config, tiny, steps, batch_size):
+  """Sets what all image runs share: sizes, EMA, evaluation, baselines."""
+  config.train.batch_size = 8 if tiny else batch_size
+  config.train.steps = 10 if tiny else steps
+  config.train.eval_every = 5 if tiny else 1000
+  config.train.log_every = 5 if tiny else 50
+  config.train.ema_decay = 0.9 if tiny else 0.999
+  config.optimizer.weight_decay = 1e-3
+  config.optimizer.clip = 1.0
+  config.evaluate.batch_size = 8 if tiny else 250
+  tables = config.data.name in ("array_file", "ising", "digits")
+  bars = ("factorised", "chow_liu") if tables else ("marginal", "compressors")
+  config.evaluate.baselines = (*bars, "png")
+
+
+def digits(arg):
+  """Data section of scikit-learn's digits."""
+  return dict(
+    name="digits",
+    labels=arg.labels,
+    split="0.8/0.1/0.1",
+    seed=0,
+  )
+
+
+def photos(arg):
+  """Data section of patches of scikit-learn's photographs."""
+  return dict(
+    name="photos",
+    size=4 if arg.tiny else 32,
+    stride=40 if arg.tiny else 4,
+    pixels="sites" if arg.head == "sites" else "channels",
+    labels=False,
+  )
+
+
+def prepared_images(name, labels):
+  """Data section of images that `ar_jax data prepare-images` has written."""
+  return config_dict.create(
+    name="tfds",
+    dataset=name,
+    data_dir="data/tfds",
+    feature="image",
+    label="label" if labels else "",
+    splits="train[:90%]/train[90%:]/test",
+    pixels="channels",
   )
 
 

@@ -6,9 +6,14 @@ same programs again and again; each process keeps them in a folder of its own.
 """
 
 import collections
+import importlib
+import itertools
 import os
+import pathlib
 import shutil
 import tempfile
+
+import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("NPROC", "1")
@@ -16,6 +21,33 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 _COMPILED = tempfile.mkdtemp(prefix="ar_jax_tests_")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+
+@pytest.fixture
+def mutated(tmp_path, monkeypatch):
+  """(module, {text: other text}) -> the module, of a copy of ar_jax."""
+  root = pathlib.Path(__file__).parent.parent / "ar_jax"
+  name = f"mutant_{next(_NUMBER)}"
+  monkeypatch.syspath_prepend(tmp_path)
+
+  def mutate(module, changes):
+    gone = dict.fromkeys(changes)
+    for file in root.rglob("*.py"):
+      source = file.read_text()
+      for old, new in changes.items():
+        if old in source:
+          gone.pop(old, None)
+        source = source.replace(old, new)
+      copy = tmp_path / name / file.relative_to(root)
+      copy.parent.mkdir(parents=True, exist_ok=True)
+      copy.write_text(source.replace("ar_jax", name))
+    assert not gone, f"the library has no {list(gone)} any more: mend this"
+    return importlib.import_module(f"{name}.{module}")
+
+  return mutate
+
+
+_NUMBER = itertools.count()
 
 
 def pytest_sessionfinish():

@@ -19,9 +19,10 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.spatial
 
-from ar_jax import evaluate
+from ar_jax import decode, evaluate
 from ar_jax import ordering as orders
 from ar_jax.proofs import cases, chance, checks
 from ar_jax.proofs.cases import Case, random_params  # noqa: F401
@@ -91,16 +92,27 @@ def complete(case, draws=3):
   every = [case.params]
   every += [cases.perturbed(case.params, seed) for seed in range(1, draws)]
   change_KLL = np.max([checks.dependencies(case, p)[0] for p in every], axis=0)
-  declared_LL = checks.declared(case)
-  wrong = np.argwhere((change_KLL > SEEN) != declared_LL)
+  declared_KLL = checks.declared(case)
+  wrong = np.argwhere((change_KLL > SEEN) != declared_KLL)
   if len(wrong):
     k, t, s = wrong[0]
+    said = declared_KLL[k, t, s]
     raise AssertionError(
-      f"step {t} {'misses' if declared_LL[t, s] else 'reads'} step {s}, which"
-      f" `sees` {'declares' if declared_LL[t, s] else 'excludes'} (change"
+      f"step {t} {'misses' if said else 'reads'} step {s}, which"
+      f" `sees` {'declares' if said else 'excludes'} (change"
       f" {change_KLL[k, t, s]:.3g}); {len(wrong)} pairs differ from `sees`"
     )
-  return float(change_KLL[:, declared_LL].min(initial=np.inf))
+  return float(change_KLL[declared_KLL].min(initial=np.inf))
+
+
+# --- the checks themselves ---
+
+
+def caught(check, right, wrong, match):
+  """The check passes what is right and fails on what is broken."""
+  check(*right)
+  with pytest.raises(AssertionError, match=match):
+    check(*wrong)
 
 
 # --- a model: declared inputs matter ---
@@ -166,8 +178,8 @@ def _all_orders(case):
 
 def _known(case, x_LC, order_L, t):
   """What step t is to know: values on the sites it sees, and its own site."""
-  sees = case.model.sees
-  seen = range(t) if sees is None else np.flatnonzero(sees[t])
+  sees_LL = decode.sees(case.model, case.spec.length, order_L)
+  seen = np.flatnonzero(sees_LL[t])
   return frozenset((order_L[s], *x_LC[s]) for s in seen), order_L[t]
 
 
@@ -358,7 +370,8 @@ def capacity(case):
   x_BLC, order, y = cases.space(case)
   theta_BLP = cases.forward(case, x_BLC, order, y)[0][:, :-1]
   clean = checks.cache_of(case, len(x_BLC), order, y, L - 1)
-  cache = checks.soiled(clean, clean, L - 1, 0)
+  slots = checks.slots_of(case, len(x_BLC), order, y, L - 1)
+  cache = checks.soiled(clean, clean, slots, 0)
   before = checks.before(x_BLC, order)[:, :-1]
   short, _ = jax.jit(case.model.extend)(case.params, cache, before, 0)
   bar = checks.STEP[str(theta_BLP.dtype)]

@@ -37,6 +37,8 @@ CORE = {
   "markup": (),
   "inputs": ("errors",),
   "prepare": ("errors", "corpus"),
+  "prepare_images": ("errors", "prepare"),
+  "prepared": ("errors", "registry.nearest"),
   "huggingface": ("errors", "text"),
   "gpt2": ("types", "errors", "registry", "huggingface"),
   "record": ("errors", "checkpoint"),
@@ -52,6 +54,7 @@ ROOMS = {
   "assemble": _PARTS,
   "run": (*_PARTS, "assemble"),
   "scoring": (*_PARTS, "assemble", "run"),
+  "completion": (*_PARTS, "run", "scoring"),
   "classify": (*_PARTS, "run"),
   "bench": (*_PARTS, "assemble"),
   "cost": ("assemble",),
@@ -64,6 +67,7 @@ ROOMS = {
   "tokens": ("errors", "corpus", "text", "registry.nearest", "tokens"),
   "proofs": (
     "types",
+    "decode",
     "likelihood",
     "checkpoint",
     "optim",
@@ -83,6 +87,7 @@ ROOMS = {
   "datasets": (
     "types",
     "data",
+    "prepared",
     "text",
     "corpus",
     "tokens.tokenfile",
@@ -97,6 +102,7 @@ ROOMS = {
     "run",
     "scoring",
     "classify",
+    "completion",
     "bench",
     "launch",
     "page",
@@ -122,7 +128,7 @@ PURE = ("jax", "numpy", "flax")
 LIBRARIES = dict.fromkeys(
   ("nn", "models", "heads", "orderings", "objectives", "samplers"), PURE
 )
-LIBRARIES |= dict(datasets=("numpy",), baselines=("numpy",))
+LIBRARIES |= dict(datasets=("numpy",), baselines=("numpy", "PIL"))
 NOT_PURE = ("jax.sharding", "jax.experimental", "jax.distributed", "logging")
 CONFIGS = ("config", "assemble", "commands")  # and the folder configs/
 

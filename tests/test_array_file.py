@@ -9,7 +9,7 @@ import scipy.io
 
 from ar_jax import errors, registry
 from ar_jax.datasets import array_file
-from ar_jax.media import array
+from ar_jax.media import array, image
 from ar_jax.types import Condition
 
 BITS = np.random.default_rng(0).integers(2, size=(40, 6)).astype(np.uint8)
@@ -282,19 +282,49 @@ def test_the_tiny_file_is_small():
 # Media.
 
 
-def test_an_item_is_saved_as_an_array_and_as_a_picture(npz, tmp_path):
+def test_a_discrete_item_of_two_axes_is_an_image(npz, tmp_path):
   made = _make(npz, **SPLITS, shape=(2, 3))
   media = json.loads(json.dumps(made.media))
   x_LC = made.splits["valid"].get(np.array([4]))[0][0]
+  (path,) = image.save(media, x_LC, tmp_path, "item")
+  assert path == tmp_path / "item.png"
+  wanted = BITS[24].reshape(2, 3)
+  picture = matplotlib.image.imread(path)
+  np.testing.assert_array_equal(picture, wanted)  # 1 is white
+  np.save(tmp_path / "rgb.npy", np.arange(96).reshape(4, 4, 2, 3))
+  made = _make(tmp_path / "rgb.npy", num_values=256, split="0.5/0.5")
+  assert made.media == image.make_media("rgb.npy", (4, 2, 3))
+  assert made.spec.shape == (4, 2, 3)
+  red, green, blue = image.decode(made.media, np.arange(24))[3, 1]
+  assert (red, green, blue) == (21, 22, 23)
+
+
+@pytest.mark.parametrize(
+  ("shape", "V", "delta"),
+  [
+    ((6,), 2, None),
+    ((3, 2, 1), 2, None),
+    ((1, 2, 3, 1), 2, None),
+    ((2, 3), 257, None),
+    ((2, 3), None, 1.0),
+  ],
+)
+def test_other_items_are_arrays(npz, shape, V, delta):
+  made = _make(npz, **SPLITS, shape=shape, num_values=V, delta=delta)
+  wanted = dict(source="arrays.npz", shape=list(shape), num_values=V)
+  assert made.media == dict(kind="array", **wanted)
+
+
+def test_real_values_are_saved_as_an_array_and_as_a_picture(tmp_path):
+  media = dict(kind="array", shape=[2, 3], num_values=None)
+  x_LC = np.array([[-2], [0], [0], [0], [0], [6]], np.float32)
   paths = array.save(media, x_LC, tmp_path, "item")
   assert paths == [tmp_path / "item.npy", tmp_path / "item.png"]
-  wanted = BITS[24].reshape(2, 3)
-  np.testing.assert_array_equal(np.load(paths[0], allow_pickle=False), wanted)
-  picture = matplotlib.image.imread(paths[1])[..., 0]
-  np.testing.assert_array_equal(picture, wanted)  # 1 is white
-  ones = np.ones_like(x_LC)
-  white = array.save(media, ones, tmp_path, "white")[1]
-  assert (matplotlib.image.imread(white)[..., :3] == 1).all()
+  found = np.load(paths[0], allow_pickle=False)
+  np.testing.assert_array_equal(found, x_LC.reshape(2, 3))
+  shown = matplotlib.image.imread(paths[1])[..., 0]
+  assert (shown[0, 0], shown[1, 2]) == (0, 1)
+  np.testing.assert_allclose(shown[0, 1:], 0.25, atol=0.01)
 
 
 def test_a_vector_is_saved_as_an_array_alone(tmp_path):

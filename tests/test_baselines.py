@@ -2,13 +2,15 @@
 
 import bisect
 import collections
+import io
 import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ar_jax import errors, registry
-from ar_jax.baselines import compressors, marginal, ngram
+from ar_jax import data, errors, registry
+from ar_jax.baselines import compressors, marginal, ngram, png
 from ar_jax.types import DataSpec, Split
 
 ORDERS = (1, 2, 3, 4, 5, 6)
@@ -242,13 +244,48 @@ def test_marginal_in_batches_equals_at_once(monkeypatch):
   rows = _rows(np.random.default_rng(7).integers(4, size=(10, 5)))
   fit = marginal.make(DataSpec((5,), num_values=4))
   at_once = fit(rows)(rows)
-  monkeypatch.setattr(marginal, "_SITES_AT_ONCE", 15)
+  monkeypatch.setattr(data, "AT_ONCE", 15)
   assert fit(rows)(rows) == pytest.approx(at_once, rel=1e-12)
 
 
 def test_marginal_says_what_it_takes():
   with pytest.raises(errors.UsageError, match="discrete values"):
     marginal.make(DataSpec((4,), delta=0.1))
+
+
+# PNG.
+
+
+@pytest.mark.parametrize(("V", "channels"), [(2, 1), (17, 1), (256, 3)])
+def test_png_is_the_size_of_a_file_that_reads_back(V, channels, monkeypatch):
+  """Of all items once, in one file, whatever fits memory at once."""
+  x_NLC = np.random.default_rng(0).integers(V, size=(9, 12, channels))
+  spec = DataSpec((3, 4), channels, V)
+  files = []
+  encode = png._encode
+
+  def kept(pixels, num_values):
+    files.append(encode(pixels, num_values))
+    return files[-1]
+
+  monkeypatch.setattr(png, "_encode", kept)
+  score = png.make(spec)(None)
+  figure = score(data.items(x_NLC))
+  monkeypatch.setattr(data, "AT_ONCE", 40)
+  assert score(data.items(x_NLC)) == figure
+  assert figure == {"png": pytest.approx(8 * math.log(2) * len(files[0]))}
+  with Image.open(io.BytesIO(files[0])) as opened:
+    pixels = np.asarray(opened).astype(int)
+  np.testing.assert_array_equal(pixels.reshape(x_NLC.shape), x_NLC)
+
+
+@pytest.mark.parametrize(
+  "spec",
+  [DataSpec((6,), 1, 2), DataSpec((2, 3), 2, 2), DataSpec((2, 3), 1, 300)],
+)
+def test_png_says_what_it_takes(spec):
+  with pytest.raises(errors.UsageError, match="png takes images of up to 256"):
+    png.make(spec)
 
 
 # Compressors.

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ar_jax import errors
+from ar_jax import data, errors
 from ar_jax.baselines import chow_liu, factorised
 from ar_jax.types import DataSpec, Split
 
@@ -154,7 +154,7 @@ def test_in_batches_equals_at_once(bar, monkeypatch):
   spec = DataSpec((4,), num_values=3)
   parts = _items(x_BLC[:19]), _items(x_BLC[19:])
   at_once = _score(bar, spec, *parts)
-  monkeypatch.setattr(bar, "_SITES_AT_ONCE", 40)
+  monkeypatch.setattr(data, "AT_ONCE", 40)
   assert _score(bar, spec, *parts) == pytest.approx(at_once, rel=1e-12)
 
 

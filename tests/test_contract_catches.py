@@ -9,10 +9,7 @@ a check that nobody has seen fail.
 """
 
 import functools
-import importlib
-import itertools
 import math
-import pathlib
 import types
 
 import contract
@@ -21,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_contract
+from contract import caught
 from test_contract import EVERY, LABELED, SPEC, small_case
 
 from ar_jax import data, decode, evaluate, registry
@@ -103,43 +101,9 @@ def sampler_of(**settings):
   return ancestral.make(table().model, table().head, **settings)
 
 
-def caught(check, right, wrong, match):
-  """The check passes what is right and fails on what is broken."""
-  check(*right)
-  with pytest.raises(AssertionError, match=match):
-    check(*wrong)
-
-
 def broken(**fields):
   """The good Case with parts of its model replaced."""
   return good()._replace(model=good().model._replace(**fields))
-
-
-@pytest.fixture
-def mutated(tmp_path, monkeypatch):
-  """(module, {text: other text}) -> the module, of a copy of ar_jax."""
-  root = pathlib.Path(gpt.__file__).parent.parent
-  name = f"mutant_{next(NUMBER)}"
-  monkeypatch.syspath_prepend(tmp_path)
-
-  def mutate(module, changes):
-    gone = dict.fromkeys(changes)
-    for file in root.rglob("*.py"):
-      source = file.read_text()
-      for old, new in changes.items():
-        if old in source:
-          gone.pop(old, None)
-        source = source.replace(old, new)
-      copy = tmp_path / name / file.relative_to(root)
-      copy.parent.mkdir(parents=True, exist_ok=True)
-      copy.write_text(source.replace("ar_jax", name))
-    assert not gone, f"the library has no {list(gone)} any more: mend this"
-    return importlib.import_module(f"{name}.{module}")
-
-  return mutate
-
-
-NUMBER = itertools.count()
 
 
 def mutant_gpt(module, **section):

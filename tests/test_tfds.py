@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import corpus, errors, prepare, registry, text
-from ar_jax.datasets import tfds as plugin
+from ar_jax import corpus, errors, prepare, prepared, registry, text
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = "naïve – “café”\n\n  two words\ttab 🙂\r\n\n\nend of it\n" * 12
@@ -125,7 +124,7 @@ def test_prepared_text_is_the_text_byte_for_byte(
   # Many blocks and more than ten files a split: names sort, orders hold.
   monkeypatch.setattr(prepare, "_BLOCK", 7)
   monkeypatch.setattr(prepare, "_SHARD", 5)
-  monkeypatch.setattr(plugin, "_BLOCK", 5)
+  monkeypatch.setattr(prepared, "_BLOCK", 5)
   files = [_file(tmp_path, content), _file(tmp_path, content, "b.txt")]
   prepare.text(files, "my_text", tmp_path, "0.5/0.3/0.2")
   splits = "train/validation/test"
@@ -220,11 +219,39 @@ def test_values_of_integers_are_counted_or_given(data_dir):
     _make(data_dir, "toy", feature="signed", splits="train/test")
 
 
-def test_images_are_decoded(data_dir):
-  made = _make(data_dir, "many", feature="png", splits="train/test")
+@pytest.mark.parametrize(
+  ("pixels", "shape", "channels"),
+  [("sites", (3, 4, 3), 1), ("channels", (3, 4), 3)],
+)
+def test_images_are_decoded(pixels, shape, channels, data_dir):
+  options = dict(feature="png", splits="train/test", pixels=pixels)
+  made = _make(data_dir, "many", **options)
+  contract.dataset_keeps(made)
   x_BLC = made.splits["valid"].get(np.zeros(1, int))[0]
-  assert made.spec.shape == (3, 4, 3)
-  assert x_BLC[0, :, 0].tolist() == list(range(36))
+  assert (made.spec.shape, made.spec.channels) == (shape, channels)
+  assert x_BLC.shape == (1, np.prod(shape), channels)
+  assert x_BLC.ravel().tolist() == list(range(36))
+  assert made.media == dict(
+    kind="image",
+    source="many/1.2.0",
+    shape=list(shape),
+    channels=channels,
+    num_values=256,
+  )
+
+
+def test_media_of_arrays_know_the_names_of_the_labels(data_dir):
+  options = dict(feature="image", splits="train/test")
+  gray = dict(kind="image", source="toy/1.2.0", shape=[5, 4], channels=1)
+  gray |= dict(num_values=256)
+  named = dict(label="kind", pixels="channels")
+  made = _make(data_dir, "toy", **options, **named)
+  assert made.spec.shape == (5, 4)
+  assert made.media == gray | dict(labels=["a", "b", "c"])
+  assert _make(data_dir, "toy", **options).media == gray
+  options["feature"] = "row"
+  row = dict(kind="array", source="toy/1.2.0", shape=[6], num_values=9)
+  assert _make(data_dir, "toy", **options).media == row
 
 
 # --- errors ---
@@ -236,7 +263,8 @@ def test_images_are_decoded(data_dir):
     ("my_texd", {}, "not prepared: no .*/my_texd/VERSION; nearest: my_text"),
     ("my_text:2.0.0", {}, "no .*/my_text/2.0.0; there are: my_text/1.0.0"),
     ("my_text/x", {}, "no .*/my_text/x/VERSION"),
-    ("mnist", {}, "`ar_jax data prepare IN... --name=mnist --data_dir="),
+    ("mine", {}, "`ar_jax data prepare IN... --name=mine --data_dir="),
+    ("mnist", {}, "`ar_jax data prepare-images mnist IN --data_dir="),
     ("../my_text", {}, "'../my_text' is no name of a TFDS data set"),
     ("my_text", dict(splits="train/vaidation"), r"Unknown split 'vaidation'"),
     ("my_text", dict(splits="train/test"), r"train \(\d+\), validation"),
@@ -249,6 +277,8 @@ def test_images_are_decoded(data_dir):
     ("toy", {}, "give one of image, row, signed; .* kind .ClassLabel"),
     ("toy", dict(feature="imag"), "no feature 'imag'; nearest: image"),
     ("toy", dict(feature="row", label="kin"), "no ClassLabel 'kin'; nearest"),
+    ("toy", dict(feature="row", pixels="channels"), "got row .Tensor int32 6."),
+    ("toy", dict(feature="row", pixels="rgb"), "'rgb' is neither sites nor"),
     ("many", dict(feature="tokens"), r"cannot read tokens .Tensor int32 \?"),
     ("many", dict(feature="wave"), "wave .Tensor float32 8.; what can be read"),
     ("many", dict(feature="pair"), "cannot read pair .FeaturesDict"),

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import corpus, errors, registry, text
+from ar_jax import corpus, data, errors, registry, text
 from ar_jax.baselines import marginal
 from ar_jax.tokens import blocks, bpe, tokenfile, tokenwriter
 from ar_jax.tokens import journal as journals
@@ -820,7 +820,7 @@ def test_marginal_counts_a_stream_in_blocks(monkeypatch):
   split = Split(996, lambda i: None, stream=stream)
   spec = DataSpec((8,), 1, 7)
   whole = marginal._count(split, spec)
-  monkeypatch.setattr(marginal, "_SITES_AT_ONCE", 100)
+  monkeypatch.setattr(data, "AT_ONCE", 100)
   np.testing.assert_array_equal(marginal._count(split, spec), whole)
   np.testing.assert_array_equal(whole, np.bincount(stream, minlength=7))
 

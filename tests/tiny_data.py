@@ -1,12 +1,13 @@
 """Small files of every kind, for the configs whose data comes by path."""
 
 import pathlib
+import struct
 
 import numpy as np
 
 from ar_jax import __main__ as program
 from ar_jax import config as configs
-from ar_jax import datasets, prepare
+from ar_jax import datasets, prepare, prepare_images
 
 ROOT = pathlib.Path(__file__).parent.parent
 _HELD = pathlib.Path(datasets.__file__).parent
@@ -44,9 +45,34 @@ def fill(config, folder):
 
 
 def _prepared(config, folder):
+  if config.data.dataset in ("mnist", "cifar10"):
+    return dict(data_dir=_images(config.data.dataset, folder))
   text = str(folder / "input.txt")
   prepare.text([text], config.data.dataset, folder, "0.9/0.1")
   return dict(data_dir=folder)
+
+
+def _images(name, folder):
+  """The raw files of a few random images, prepared."""
+  rng = np.random.default_rng(0)
+  raw = folder / "raw"
+  raw.mkdir()
+  if name == "mnist":
+    for part in ("train", "t10k"):
+      x, y = rng.integers(0, 256, (30, 28, 28)), rng.integers(0, 10, 30)
+      for words, array in (("images-idx3", x), ("labels-idx1", y)):
+        array = array.astype(np.uint8)
+        head = struct.pack(">2HI", 0, 0x800 + array.ndim, len(array))
+        head += struct.pack(f">{array.ndim - 1}I", *array.shape[1:])
+        (raw / f"{part}-{words}-ubyte").write_bytes(head + array.tobytes())
+    prepare_images.mnist(raw, folder)
+  else:
+    for part in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+      x = rng.integers(0, 256, (6, 3073)).astype(np.uint8)
+      x[:, 0] %= 10
+      (raw / f"{part}.bin").write_bytes(x.tobytes())
+    prepare_images.cifar10(raw, folder)
+  return folder
 
 
 def _arrays(config, folder):

@@ -18,7 +18,6 @@ TINY = [
   dict(spec=DataSpec((2, 3), channels=2, num_values=2), alpha=0.5),
 ]
 
-_SITES_AT_ONCE = 2**20
 _MAX_ENTRIES = 2**25  # of the pair counts, in float64: 256 MiB
 
 
@@ -163,12 +162,11 @@ def _batches(split, spec, values=1):
     values: numbers that a variable takes up.
   """
   width = spec.length * spec.channels * values
-  size = max(1, min(split.size, _SITES_AT_ONCE // width))
-  for batch in data.eval_batches(split, size):
-    weight_B = batch.weight_BL[:, 0]
-    if (batch.weight_BL != weight_B[:, None]).any():
+  for x_BLC, weight_BL in data.chunks(split, width):
+    weight_B = weight_BL[:, 0]
+    if (weight_BL != weight_B[:, None]).any():
       raise errors.UsageError(
         "chow_liu takes items whose sites weigh the same; some of these are"
         " scored in part; take the baseline factorised"
       )
-    yield batch.x_BLC.reshape(len(weight_B), -1), weight_B
+    yield x_BLC.reshape(len(weight_B), -1), weight_B

@@ -10,7 +10,6 @@ TINY = [
   dict(spec=DataSpec((2, 3), channels=2, num_values=2), alpha=0.5),
 ]
 
-_SITES_AT_ONCE = 2**20
 _MAX_ENTRIES = 2**26  # of the table, in float64: 512 MiB
 
 
@@ -41,7 +40,7 @@ def make(spec, *, alpha=1.0):
 
     def score(split):
       nats = 0.0
-      for x_BLC, weight_BL in _batches(split, spec):
+      for x_BLC, weight_BL in data.chunks(split, spec.length):
         nats_BLC = np.take_along_axis(nats_LCV[None], x_BLC[..., None], -1)
         nats += float(np.sum(nats_BLC[..., 0].sum(-1) * weight_BL))
       return {"factorised": nats}
@@ -70,15 +69,8 @@ def _count(split, spec):
   shape = spec.length, spec.channels, spec.num_values
   count = np.zeros(np.prod(shape))
   place_LC = np.arange(len(count) // spec.num_values).reshape(shape[:2])
-  for x_BLC, weight_BL in _batches(split, spec):
+  for x_BLC, weight_BL in data.chunks(split, spec.length):
     at_BLC = place_LC * spec.num_values + x_BLC
     weight_BLC = np.broadcast_to(weight_BL[..., None], x_BLC.shape)
     count += np.bincount(at_BLC.ravel(), weight_BLC.ravel(), len(count))
   return count.reshape(shape)
-
-
-def _batches(split, spec):
-  """(x_BLC, weight_BL) of all items, a bounded number of sites at once."""
-  size = max(1, min(split.size, _SITES_AT_ONCE // spec.length))
-  for batch in data.eval_batches(split, size):
-    yield batch.x_BLC, batch.weight_BL

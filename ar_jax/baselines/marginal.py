@@ -10,8 +10,6 @@ TINY = [
   dict(spec=DataSpec((2, 3), channels=2, num_values=3)),
 ]
 
-_SITES_AT_ONCE = 2**20
-
 
 def make(spec):
   """Frequencies over all sites and channels alike, with add-one smoothing.
@@ -31,7 +29,7 @@ def make(spec):
     nats_V = np.log(count_V.sum()) - np.log(count_V)
 
     def score(split):
-      batches = _batches(split, spec)
+      batches = data.chunks(split, spec.length)
       return {"unigram": sum(_weigh(nats_V[x], w) for x, w in batches)}
 
     return score
@@ -43,12 +41,12 @@ def _count(split, spec):
   """How often each value occurs, weighted: float[V]."""
   count_V = np.zeros(spec.num_values)
   if split.stream is not None:  # perhaps of a file larger than memory
-    for first in range(0, len(split.stream), _SITES_AT_ONCE):
-      part_T = split.stream[first : first + _SITES_AT_ONCE]
+    for first in range(0, len(split.stream), data.AT_ONCE):
+      part_T = split.stream[first : first + data.AT_ONCE]
       _check(part_T, first, spec)
       count_V += np.bincount(part_T, minlength=spec.num_values)
     return count_V
-  for x_BLC, weight_BL in _batches(split, spec):
+  for x_BLC, weight_BL in data.chunks(split, spec.length):
     weight_BLC = np.broadcast_to(weight_BL[..., None], x_BLC.shape)
     count_V += np.bincount(x_BLC.ravel(), weight_BLC.ravel(), spec.num_values)
   return count_V
@@ -63,13 +61,6 @@ def _check(part_T, first, spec):
       f"token {largest} at offset {offset:,} of the training split is none of"
       f" the {spec.num_values:,} values 0..{spec.num_values - 1}"
     )
-
-
-def _batches(split, spec):
-  """(x_BLC, weight_BL) of all items, a bounded number of sites at once."""
-  size = max(1, min(split.size, _SITES_AT_ONCE // spec.length))
-  for batch in data.eval_batches(split, size):
-    yield batch.x_BLC, batch.weight_BL
 
 
 def _weigh(nats_BLC, weight_BL):

@@ -131,7 +131,7 @@ def scores(result):
     rate = result["entropy_rate"]
     rows["entropy rate of the source"] = evaluate.in_units(rate, 1, {})
   columns = [c for c in evaluate.UNITS if c in model]
-  if "bits_per_byte" in columns:
+  if {"bits_per_byte", "bits_per_dim"} & set(columns):
     columns.remove("bits_per_site")
   table = Table(title=f"{model['split']} split after {result['step']:,} steps")
   table.add_column("", no_wrap=True)

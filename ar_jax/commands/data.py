@@ -4,6 +4,7 @@
   ar_jax data tokenize corpus/*.txt --out=tokens --level=bpe \\
       --tokenizer=tokenizer.json
   ar_jax data prepare corpus/*.txt --name=my_text --data_dir=tfds
+  ar_jax data prepare-images mnist FOLDER --data_dir=data/tfds
 
 `ar_jax data ACTION --help` tells more. configs/text_gpt.py:data=token_files
 trains on a directory of token files, configs/tfds_text.py on a prepared text.
@@ -39,6 +40,21 @@ _PREPARE = """Prepare text as a data set of TensorFlow Datasets.
   ar_jax data prepare a.txt more/*.txt --name=my_text --data_dir=tfds
 """
 
+_PREPARE_IMAGES = """Prepare MNIST or CIFAR-10 from their raw files, as TFDS.
+
+  ar_jax data prepare-images mnist FOLDER --data_dir=data/tfds
+  ar_jax data prepare-images cifar10 cifar-10-binary.tar.gz --data_dir=data/tfds
+
+FOLDER holds the four files of MNIST, gzipped or not:
+train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,
+t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz. CIFAR-10 is taken in its
+binary version, packed or unpacked; its python version is pickles, which can
+run code when they are read. Nothing is downloaded. To be read as
+
+  config.data = dict(name="tfds", dataset="mnist", data_dir="data/tfds",
+      feature="image", label="label", splits="train[:50000]/train[50000:]/test")
+"""
+
 
 def add_arguments(parser):
   """Flags of the actions."""
@@ -46,7 +62,7 @@ def add_arguments(parser):
     dest="action", metavar="ACTION", required=True, title="actions"
   )
 
-  def add(name, text):
+  def add(name, text, **inputs):
     action = actions.add_parser(
       name,
       help=text.split("\n")[0],
@@ -54,12 +70,12 @@ def add_arguments(parser):
       formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False,
     )
-    action.add_argument(
-      "inputs", nargs="+", metavar="IN", help="UTF-8 files and globs"
-    )
+    for argument, options in inputs.items():
+      action.add_argument(argument, **options)
     return action
 
-  learn = add("tokenizer", _TOKENIZER)
+  texts = dict(nargs="+", metavar="IN", help="UTF-8 files and globs")
+  learn = add("tokenizer", _TOKENIZER, inputs=texts)
   learn.add_argument("--out", required=True, metavar="FILE", help="a new file")
   learn.add_argument("--vocab_size", type=int, default=1024, metavar="V")
   learn.add_argument(
@@ -69,7 +85,7 @@ def add_arguments(parser):
     metavar="N",
     help="occurrences that a pair needs to be merged",
   )
-  write = add("tokenize", _TOKENIZE)
+  write = add("tokenize", _TOKENIZE, inputs=texts)
   write.add_argument(
     "--out", required=True, metavar="DIR", help="new, or one to go on with"
   )
@@ -93,10 +109,17 @@ def add_arguments(parser):
   write.add_argument(
     "--workers", type=int, default=2, metavar="N", help="processes"
   )
-  tfds = add("prepare", _PREPARE)
+  tfds = add("prepare", _PREPARE, inputs=texts)
   tfds.add_argument("--name", default="my_text", help="of the data set")
   tfds.add_argument("--data_dir", required=True, metavar="DIR")
   tfds.add_argument("--split", default="0.9/0.1", metavar="S")
+  images = add(
+    "prepare-images",
+    _PREPARE_IMAGES,
+    dataset=dict(choices=("mnist", "cifar10")),
+    input=dict(metavar="IN", help="folder of raw files, or .tar.gz of cifar10"),
+  )
+  images.add_argument("--data_dir", required=True, metavar="DIR")
 
 
 def run(args):
@@ -105,9 +128,13 @@ def run(args):
 
   if args.overrides:
     raise errors.UsageError("`ar_jax data` reads no config")
-  dict(tokenizer=_tokenizer, tokenize=_tokenize, prepare=_prepare)[args.action](
-    args
-  )
+  actions = {
+    "tokenizer": _tokenizer,
+    "tokenize": _tokenize,
+    "prepare": _prepare,
+    "prepare-images": _prepare_images,
+  }
+  actions[args.action](args)
 
 
 def _tokenizer(args):
@@ -166,6 +193,13 @@ def _prepare(args):
   from ar_jax import prepare
 
   print(prepare.text(args.inputs, args.name, args.data_dir, args.split))
+
+
+def _prepare_images(args):
+  from ar_jax import prepare_images
+
+  kinds = dict(mnist=prepare_images.mnist, cifar10=prepare_images.cifar10)
+  print(kinds[args.dataset](args.input, args.data_dir))
 
 
 class _Progress:

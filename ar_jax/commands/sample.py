@@ -4,11 +4,17 @@
   ar_jax sample --workdir=runs/a --greedy --prompt="def " --prompt="class A"
   ar_jax sample --workdir=runs/a --temperature=0.8 --top_p=0.95 --seed=1
   ar_jax sample --workdir=runs/tones --num=6 --y label=pluck,a,e --out=tones
-
+  ar_jax sample --workdir=runs/digits --num=100 --y label=0,1,2,3,4,5,6,7,8,9
+  ar_jax sample --workdir=runs/digits --given=test --items=8 --num=4
   ar_jax sample --workdir=runs/ardm --num=8 --passes=50
 
 Text is printed; audio is written as wav with its spectrogram, piano rolls as
-MIDI with a picture, series as csv, arrays as npy, all into --out.
+MIDI with a picture, images as PNG, one by one and in one grid (a row for each
+label), series as csv, arrays as npy, all into --out.
+
+--given completes items: the first --items of a split, or a file, of which the
+upper --keep of the rows is given and the rest drawn, --num times each. The
+grid shows what was given, the completions, and the whole item.
 
 --prompt may be given several times; each is continued --num times, all in
 one batch, whatever their lengths. Text longer than the window goes on from
@@ -40,6 +46,21 @@ def add_arguments(parser):
     help="a label, by number or name; several by commas take turns",
   )
   parser.add_argument(
+    "--given",
+    metavar="SPLIT|FILE",
+    help="items to complete: of a split, a .png (or a glob), or an .npy",
+  )
+  parser.add_argument(
+    "--items", type=int, default=8, help="of a split to complete (default: 8)"
+  )
+  parser.add_argument(
+    "--keep",
+    type=float,
+    default=0.5,
+    metavar="SHARE",
+    help="of the rows of an item that is given (default: 0.5)",
+  )
+  parser.add_argument(
     "--passes",
     type=int,
     metavar="K",
@@ -63,7 +84,6 @@ def run(args):
   import jax
 
   from ar_jax import errors, inputs, text
-  from ar_jax import media as mediums
   from ar_jax import ordering as orders
   from ar_jax import run as runs
   from ar_jax.commands import _show
@@ -90,20 +110,16 @@ def run(args):
         " approximation: these are not draws from the model; what the sampler"
         " says is the probability of what was drawn from"
       )
+  if args.given:
+    return _complete(args, trained)
   spec, media = trained.spec, trained.media
   is_text = media.get("kind") == "text"
   rows = args.num * len(args.prompt or [""])
+  y = inputs.labels(spec, media, args.y, rows)
   drawn = trained.sample(
-    jax.random.key(args.seed),
-    args.num,
-    args.prompt or "",
-    args.length,
-    inputs.labels(spec, media, args.y, rows),
+    jax.random.key(args.seed), args.num, args.prompt or "", args.length, y
   )
-  files = None
-  if not is_text:
-    folder = args.out or f"{args.workdir}/samples"
-    files = mediums.save(media, drawn.x_BTC, folder)
+  files = None if is_text else _save(args, media, drawn.x_BTC, y)
   for row, asked_T in enumerate(drawn.drawn_BT):
     values_K = drawn.x_BTC[row, asked_T, 0]
     _show.sample(
@@ -114,3 +130,70 @@ def run(args):
       len(values_K),
       len(text.to_bytes(media, values_K)) if is_text else None,
     )
+  return None
+
+
+def _save(args, media, x_BLC, y):
+  """Files of each row, and a grid of all; with labels, a line for each."""
+  import numpy as np
+
+  from ar_jax import media as mediums
+
+  files = mediums.save(media, x_BLC, _folder(args))
+  order_B, columns = np.arange(len(x_BLC)), None
+  if y:
+    label_B = next(iter(y.values()))
+    order_B = np.argsort(label_B, kind="stable")
+    columns = int(np.unique(label_B, return_counts=True)[1].max())
+  _grid(args, media, x_BLC[order_B], columns)
+  return files
+
+
+def _complete(args, run):
+  """Completes items, and prints what was drawn of each."""
+  import jax
+
+  from ar_jax import completion, errors, inputs
+  from ar_jax import media as mediums
+  from ar_jax.commands import _show
+
+  if args.prompt or args.length or run.media.get("kind") == "text":
+    raise errors.UsageError("--given is of items that are no text; no --prompt")
+  x_NLC, y = completion.read(run, args.given, args.items)
+  known_L = completion.top(run.spec, args.keep)
+  if not completion.is_exact(run, known_L):
+    _show.warn(
+      f"in the order {run.config.ordering.name} not all that is given comes"
+      " first: a site before it is drawn without knowing it"
+    )
+  y = inputs.labels(run.spec, run.media, args.y, len(x_NLC)) or y
+  drawn = completion.draw(
+    run, jax.random.key(args.seed), x_NLC, known_L, args.num, y
+  )
+  files = mediums.save(run.media, drawn.x_BLC, _folder(args))
+  lines, known = completion.sheet(x_NLC, known_L, drawn.x_BLC)
+  _grid(args, run.media, lines, args.num + 2, known)
+  for row, paths in enumerate(files):
+    _show.sample(
+      row,
+      "\n".join(map(str, paths)),
+      drawn.log_prob_model_BL[row, ~known_L].sum(),
+      drawn.log_prob_sampler_BL[row, ~known_L].sum(),
+      int((~known_L).sum()),
+    )
+
+
+def _folder(args):
+  return args.out or f"{args.workdir}/samples"
+
+
+def _grid(args, media, x_BLC, columns, known_BL=None):
+  """One picture of all rows, where their kind has one."""
+  import pathlib
+
+  from ar_jax import media as mediums
+  from ar_jax.commands import _show
+
+  path = pathlib.Path(_folder(args)) / "sample_grid.png"
+  if len(x_BLC) > 1 and mediums.grid(media, x_BLC, path, columns, known_BL):
+    _show.say(f"all in one picture: {path}")

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 
 from ar_jax import corpus, errors, registry
+from ar_jax.media import image
 from ar_jax.types import Condition, Dataset, DataSpec, Split
 
 _FILE = pathlib.Path(__file__).parent / "tiny_arrays" / "tiny.npz"
@@ -67,7 +68,8 @@ def make(
     label_key, valid_label_key, test_label_key: arrays of integers, one for
       each row, which become the condition "label"; "": none. Beside a
       valid_path, label_key stands for valid_label_key too.
-    shape: of an item, such as (28, 28) of 784; (): that of a row.
+    shape: of an item, such as (28, 28) of 784; (): that of a row. Of up to
+      256 values, two axes are an image, and a third of 3 its RGB.
     num_values: V, of discrete values 0..V-1.
     delta: resolution of real values, which are rounded to multiples of it.
     split: fractions of the rows, train/valid or train/valid/test.
@@ -103,13 +105,7 @@ def make(
     conditions = dict(label=Condition("label", largest + 1))
   spec = DataSpec(shape, 1, num_values, delta, conditions)
   splits = {n: _split(spec, *part) for n, part in parts.items()}
-  media = dict(
-    kind="array",
-    source=pathlib.Path(path).name,
-    shape=list(shape),
-    num_values=num_values,
-  )
-  return Dataset(spec, splits, media)
+  return Dataset(spec, splits, _media(pathlib.Path(path).name, spec))
 
 
 def _places(named):
@@ -229,21 +225,11 @@ def _refuse(x, wrong, where, why):
 
 def _cut(x_N, label_N, split, seed):
   """Parts of one array, shuffled by the seed."""
-  unit, ends = corpus.marks(split, len(x_N), lambda: len(x_N))
-  if unit != "char":
-    raise errors.UsageError(
-      f"config.data.split {split!r}: rows are split by fractions, as 0.9/0.1"
-    )
-  order_N = np.random.default_rng(seed).permutation(len(x_N))
-  parts = {}
-  for name, a, b in zip(corpus.NAMES, [0, *ends], ends, strict=False):
-    index = order_N[a:b]
-    if not len(index):
-      raise errors.DataError(
-        f"{len(x_N)} rows leave none for the {name} split of {split!r}"
-      )
-    parts[name] = x_N[index], None if label_N is None else label_N[index]
-  return parts
+  parts = corpus.shuffled(split, len(x_N), seed, "rows")
+  return {
+    name: (x_N[index], None if label_N is None else label_N[index])
+    for name, index in parts.items()
+  }
 
 
 def _shape(rows, shape):
@@ -262,6 +248,15 @@ def _shape(rows, shape):
   return shape
 
 
+def _media(source, spec):
+  """That of an image, or of any other array."""
+  shape, V = spec.shape, spec.num_values
+  few = V is not None and 2 <= V <= 256
+  if few and (len(shape) == 2 or len(shape) == 3 and shape[2] == 3):
+    return image.make_media(source, shape, num_values=V)
+  return dict(kind="array", source=source, shape=list(shape), num_values=V)
+
+
 def _split(spec, x_N, label_N):
   x_NL = x_N.reshape(len(x_N), spec.length)
   real = spec.num_values is None
@@ -272,7 +267,7 @@ def _split(spec, x_N, label_N):
     return x_BL[..., None], np.ones(x_BL.shape, np.float32), y
 
   raw = None if real else x_NL.tobytes()
-  return Split(len(x_NL), get, units=dict(item=len(x_NL)), raw=raw)
+  return Split(len(x_NL), get, units=image.units(*x_NL.shape), raw=raw)
 
 
 # --- files ---

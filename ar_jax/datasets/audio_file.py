@@ -234,27 +234,15 @@ def _resampled(wave_TC, rate, wanted):
 
 def _parts(clips, split, seed, length, frame):
   """{split: clips}: several files by file, one by time."""
-  alone = clips[0].sites
-  total = len(alone) // frame if len(clips) == 1 else len(clips)
-  unit, ends = corpus.marks(split, math.inf, lambda: total)
-  if unit != "char":
-    raise errors.UsageError(
-      f"config.data.split {split!r}: sound is split by fractions, as 0.9/0.1"
-    )
-  bounds = list(zip(corpus.NAMES, [0, *ends], ends, strict=False))
   if len(clips) == 1:
-    cut = {n: alone[a * frame : b * frame] for n, a, b in bounds}
+    alone = clips[0].sites
+    parts = corpus.fractions(split, len(alone) // frame, "samples")
+    cut = {n: alone[a * frame : b * frame] for n, (a, b) in parts.items()}
     # What no window of training may touch lies between it and the rest.
     cut["train"] = cut["train"][: max(0, len(cut["train"]) - length)]
     return {n: [clips[0]._replace(sites=sites)] for n, sites in cut.items()}
-  order = np.random.default_rng(seed).permutation(total)
-  parts = {n: [clips[i] for i in sorted(order[a:b])] for n, a, b in bounds}
-  for name, found in parts.items():
-    if not found:
-      raise errors.DataError(
-        f"{total} files leave none for the {name} split of {split!r}"
-      )
-  return parts
+  parts = corpus.shuffled(split, len(clips), seed, "files")
+  return {n: [clips[i] for i in sorted(at)] for n, at in parts.items()}
 
 
 def _split(name, clips, media, length, step):

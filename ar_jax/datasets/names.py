@@ -4,8 +4,6 @@ The line end is the end symbol: it follows an item and fills the rest of its
 sites, so the bytes of the figures are those of the file.
 """
 
-import math
-
 import numpy as np
 
 from ar_jax import corpus, errors, text
@@ -69,20 +67,8 @@ def make(
   x_NL = np.full((len(rows), length), media["end"], np.int32)
   for row_L, row in zip(x_NL, rows, strict=True):
     row_L[: len(row)] = row
-  order_N = np.random.default_rng(seed).permutation(len(rows))
-  unit, ends = corpus.marks(split, math.inf, lambda: len(rows))
-  if unit != "char":
-    raise errors.UsageError(
-      f"config.data.split {split!r}: items are split by fractions, as 0.9/0.1"
-    )
-  parts = zip(corpus.NAMES, [0, *ends], ends, strict=False)
-  splits = {n: _split(x_NL[order_N[a:b]], media) for n, a, b in parts}
-  for name, part in splits.items():
-    if not part.size:
-      raise errors.DataError(
-        f"{source}: {len(rows)} items leave none for the {name} split"
-        f" of {split!r}"
-      )
+  parts = corpus.shuffled(split, len(rows), seed, f"items of {source}")
+  splits = {n: _split(x_NL[index], media) for n, index in parts.items()}
   spec = DataSpec((length,), 1, text.num_values(media))
   return Dataset(spec, splits, media)
 

@@ -71,15 +71,13 @@ def make(spec, *, components=10, levels="uniform"):
     ).astype(means.dtype).reshape(shape)
     return logits, means * unit, log_scales
 
-  def edge(i, dtype):
-    """The lower edge of id i, [..., 1]."""
-    return jnp.take(edges.astype(dtype), i, mode="clip")[..., None]
-
   def log_prob(theta, x):
     logits, means, log_scales = in_bins(theta)
     x = x[..., 0].astype(jnp.int32)
     i = jnp.clip(x, 0, V - 1)
-    low, high = edge(i, means.dtype), edge(i + 1, means.dtype)
+    low, high = (
+      bins.edge(edges, n, means.dtype)[..., None] for n in (i, i + 1)
+    )
     log_masses = bins.logistic(low, high, means, log_scales)
     return jnp.where(x == i, bins.mixed(logits, log_masses), -jnp.inf)
 
@@ -87,28 +85,9 @@ def make(spec, *, components=10, levels="uniform"):
     logits, means, log_scales = in_bins(theta)
     pick_key, halve_key = jax.random.split(key)
     k = jax.random.categorical(pick_key, logits)[..., None]
-    mean = jnp.take_along_axis(means, k, -1)
-    log_scale = jnp.take_along_axis(log_scales, k, -1)
-
-    # The ids are halved log2 V times, by masses as they are scored. One
-    # float32 quantile could not tell 65,536 bins apart evenly.
-    def halve(ends, u):
-      first, last = ends  # ids first..last - 1 are left
-      middle = (first + last) // 2
-      low, cut, high = (edge(i, mean.dtype) for i in (first, middle, last))
-      lower = bins.logistic(low, cut, mean, log_scale)[..., 0]
-      upper = bins.logistic(cut, high, mean, log_scale)[..., 0]
-      up = u >= jax.nn.sigmoid(lower - upper)
-      one = middle == first
-      first = jnp.where(up & ~one, middle, first)
-      last = jnp.where(up | one, last, middle)
-      return (first, last), None
-
-    u_shape = (V - 1).bit_length(), *mean.shape[:-1]
-    u = jax.random.uniform(halve_key, u_shape, mean.dtype)
-    first = jnp.zeros(u_shape[1:], jnp.int32)
-    (first, _), _ = jax.lax.scan(halve, (first, first + V), u)
-    return first[..., None]
+    mean = jnp.take_along_axis(means, k, -1)[..., 0]
+    log_scale = jnp.take_along_axis(log_scales, k, -1)[..., 0]
+    return bins.draw_id(halve_key, edges, mean, log_scale)[..., None]
 
   def certain(i, theta):
     """The theta, of the shape of one given, that is certain of the ids i."""
@@ -149,13 +128,15 @@ def start(num_values, components, levels="uniform"):
 def _edges(num_values, levels):
   """(the V + 1 edges in units of the least bin, that unit as 1 / width).
 
-  Uniform edges are halves of integers, and so exact. Those of mu-law are
-  rounded, which moves an edge, but the same one for both of its bins.
+  Those of mu-law are rounded, which moves an edge, but the same one for both
+  of its bins.
   """
   i = np.arange(num_values + 1) - 0.5
   edges = _AMPLITUDE[levels](_levels(i, num_values), num_values)
   unit = 1 / np.diff(edges).min()
-  edges = i - (num_values - 1) / 2 if levels == "uniform" else edges * unit
+  if levels == "uniform":
+    return bins.uniform_edges(num_values), float(unit)
+  edges *= unit
   edges[0], edges[-1] = -np.inf, np.inf
   return edges, float(unit)
 

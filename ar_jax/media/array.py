@@ -1,8 +1,8 @@
-"""Vectors and pictures of numbers: the array itself, and a picture of it.
+"""Numbers that are no image: the array itself, of two axes with a picture.
 
 `media` is the JSON data that a run keeps:
 
-  dict(kind="array", source=name, shape=[H, W], num_values=V or None)
+  dict(kind="array", source=name, shape=[...], num_values=V or None)
 
 Without `shape` an item is one row of sites.
 """
@@ -26,7 +26,7 @@ def decode(media, x):
 def save(media, x_LC, folder, name):
   """Writes NAME.npy, and NAME.png of two axes; returns the paths.
 
-  Gray is from 0 to V - 1, of real values from the least to the greatest.
+  Gray is from the least to the greatest value.
 
   Args:
     media: as above.
@@ -42,7 +42,5 @@ def save(media, x_LC, folder, name):
   if array.ndim != 2:
     return [path]
   picture = path.with_name(f"{name}.png")
-  V = media.get("num_values")
-  limits = dict(vmin=0, vmax=V - 1) if V else {}
-  image.imsave(picture, array, cmap="gray", **limits)
+  image.imsave(picture, array, cmap="gray")
   return [path, picture]

@@ -16,20 +16,10 @@ import pathlib
 import numpy as np
 
 from ar_jax import errors
+from ar_jax.media import _look
 
 ENCODINGS = ("mu_law", "coarse_fine")
 _FULL = 2**15  # the integer of amplitude 1 in 16 bits
-_INK = "#5c6370"
-_LOOK = {
-  "font.size": 8,
-  "axes.edgecolor": _INK,
-  "axes.linewidth": 0.6,
-  "axes.spines.right": False,
-  "axes.spines.top": False,
-  "text.parse_math": False,
-  "xtick.major.width": 0.6,
-  "ytick.major.width": 0.6,
-}
 _LINES = ("#2f6fb3", "#c4572c")
 _RANGE = 70  # decibels of a spectrogram
 
@@ -203,14 +193,14 @@ def draw(media, wave_TC, path, title):
 
   names = ("left", "right") if wave_TC.shape[1] == 2 else ("",)
   rate = media["rate"]
-  with matplotlib.rc_context(_LOOK):
+  with matplotlib.rc_context(_look.LOOK):
     rows = 1 + len(names)
     figure = Figure(figsize=(7, 1.6 + 1.9 * len(names)), layout="constrained")
     heights = [0.7, *[1] * len(names)]
     axes = figure.subplots(rows, 1, sharex=True, height_ratios=heights)
     for channel, label in enumerate(names):
       _waveform(axes[0], wave_TC[:, channel], rate, _LINES[channel], label)
-    axes[0].axhline(0, color=_INK, lw=0.4, zorder=0)
+    axes[0].axhline(0, color=_look.INK, lw=0.4, zorder=0)
     axes[0].set_ylabel("amplitude")
     axes[0].set_xlim(0, max(len(wave_TC), 1) / rate)
     if len(names) == 2:

@@ -16,17 +16,12 @@ import pathlib
 
 import numpy as np
 
+from ar_jax.media import _look
+
 _TICKS = 480  # of a frame, which is a quarter note
 _MICROSECONDS = 500_000  # of a quarter note: 120 a minute
 _VELOCITY = 80
 _OCTAVE = 12
-_LOOK = {
-  "font.size": 8,
-  "axes.linewidth": 0.6,
-  "axes.spines.right": False,
-  "axes.spines.top": False,
-  "text.parse_math": False,
-}
 
 
 def encode(media, roll_FK):
@@ -125,7 +120,7 @@ def _draw(media, roll_FK, path, title):
   low = (lowest + sounding[0]) // _OCTAVE * _OCTAVE
   high = -(-(lowest + sounding[-1] + 1) // _OCTAVE) * _OCTAVE
   size = np.clip(1 + 0.07 * frames, 4, 24), 0.8 + 0.07 * (high - low)
-  with matplotlib.rc_context(_LOOK):
+  with matplotlib.rc_context(_look.PLAIN):
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     octaves = np.arange(low, high + 1, _OCTAVE)

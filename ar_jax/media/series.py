@@ -19,20 +19,10 @@ import pathlib
 import numpy as np
 
 from ar_jax import errors
+from ar_jax.media import _look
 
 TRANSFORMS = ("log", "difference", "standardize")  # in the order they apply
-_INK = "#5c6370"
 _LINE = "#2f6fb3"
-_LOOK = {
-  "font.size": 8,
-  "axes.edgecolor": _INK,
-  "axes.linewidth": 0.6,
-  "axes.spines.right": False,
-  "axes.spines.top": False,
-  "text.parse_math": False,
-  "xtick.major.width": 0.6,
-  "ytick.major.width": 0.6,
-}
 
 
 def make_media(
@@ -137,7 +127,7 @@ def draw(media, value_TC, path, title):
   from matplotlib.figure import Figure
 
   columns = media["columns"]
-  with matplotlib.rc_context(_LOOK):
+  with matplotlib.rc_context(_look.LOOK):
     size = 7, 0.7 + 1.5 * len(columns)
     figure = Figure(figsize=size, layout="constrained")
     axes_C = figure.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ar_jax import decode
 from ar_jax.proofs import cases
 
 SUM = dict(float64=1e-12, float32=1e-6)  # of |sum of p - 1|
@@ -141,19 +142,23 @@ def read(case, changes, steps):
     changes: of `dependencies`.
     steps: that were replaced there; those that no step sees are passed over.
   """
-  steps = [s for s in sorted(set(steps)) if declared(case)[:, s].any()]
-  most_KS = (changes[0] * declared(case))[:, :, steps].max(1)
-  unread = [steps[i] for i in np.flatnonzero((most_KS == 0).any(0))]
+  steps = sorted(set(steps))
+  declared_KLL = declared(case)
+  read_KS = declared_KLL.any(1)[:, steps]
+  most_KS = (changes[0] * declared_KLL).max(1)[:, steps]
+  unread = [steps[i] for i in np.flatnonzero((read_KS & (most_KS == 0)).any(0))]
   text = f"no later step reads the value of the steps {unread}"
   cases.require(not unread, text, 0.0)
-  return float(most_KS.min(initial=np.inf))
+  return float(most_KS[read_KS].min(initial=np.inf))
 
 
 def declared(case):
-  """bool [L, L], [t, s]: whether step t is to depend on step s."""
-  if case.model.sees is None:
-    return np.tri(case.spec.length, k=-1, dtype=bool)
-  return np.asarray(case.model.sees)
+  """bool [K, L, L], [k, t, s]: whether step t is to depend on step s."""
+  order_KL = case.order_KL
+  if order_KL is None:
+    order_KL = [None] * cases.num_blocks(case)
+  L = case.spec.length
+  return np.stack([decode.sees(case.model, L, order) for order in order_KL])
 
 
 # --- the cached paths ---
@@ -172,13 +177,14 @@ def step_equals_apply(case, stretches=None):
   theta_BLP, _ = cases.forward(case, x_BLC, order, y)
   before_BLC, x_BLC = before(x_BLC, order), cases.to_steps(x_BLC, order)
   clean = cache_of(case, len(x_BLC), order, y)
+  slots = slots_of(case, len(x_BLC), order, y, L)
   worst = 0.0
   for t, K in [(0, L)] if stretches is None else stretches:
     cache, stretch = clean, slice(t, t + K)
     if t:
       extend = jax.jit(case.model.extend)
       _, cache = extend(case.params, cache, before_BLC, 0, np.int32(t))
-    cache = soiled(cache, clean, L, t)
+    cache = soiled(cache, clean, slots, t)
     run = _scan(case.model.step)
     steps = run(case.params, cache, before_BLC[:, stretch], np.int32(t))
     theta, x = theta_BLP[:, stretch], x_BLC[:, stretch]
@@ -222,12 +228,13 @@ def extend_equals_apply(case, cuts=None):
   wrong_BLC = moved(before_BLC, 1, case.spec)
   extend = jax.jit(case.model.extend)
   clean = cache_of(case, len(x_BLC), order, y)
+  slots = slots_of(case, len(x_BLC), order, y, L)
   worst = 0.0
 
   def chunk(cache, x, t, n=None):
     """Extends a cache whose tail is garbage; returns (theta, cache)."""
     nonlocal worst
-    cache = soiled(cache, clean, L, t)
+    cache = soiled(cache, clean, slots, t)
     theta, cache = extend(case.params, cache, x, np.int32(t), n)
     count = x.shape[1] if n is None else int(n)
     what = f"extend by {x.shape[1]} from step {t}, n = {n}"
@@ -272,28 +279,45 @@ def same_theta(case, theta_BKP, other_BKP, x_BKC, what):
   return worst
 
 
-def soiled(cache, clean, length, t):
+def soiled(cache, clean, slots, t):
   """The cache with garbage in whatever lies at step t and later.
-
-  A float leaf [B, length, ...] that is all zeros before the first step is a
-  buffer over steps. Another one (a recurrent state, what a condition is to
-  each step, a ring whose zeros are padding) is left alone.
 
   Args:
     cache: of some steps.
     clean: the same before its first step.
-    length: of the cache.
+    slots: of `slots_of`.
     t: first step whose place is soiled.
   """
 
-  def soil(leaf, first):
-    leaf, first = np.array(leaf), np.asarray(first)
-    buffer = leaf.ndim > 2 and leaf.shape[1] == length and not first.any()
-    if buffer and np.issubdtype(leaf.dtype, np.floating):
+  def soil(leaf, first, has_slots):
+    leaf = np.array(leaf)
+    if has_slots and not np.any(first):
       leaf[:, t:] = GARBAGE
     return leaf
 
-  return jax.tree.map(soil, cache, clean)
+  return jax.tree.map(soil, cache, clean, slots)
+
+
+def slots_of(case, batch, order, y, length):
+  """Which float leaves of a cache are buffers over its steps, [B, length, ...].
+
+  Those that are shorter in a shorter cache; not a recurrent state, a ring, or
+  what a condition is to each step.
+  """
+  whole, shorter = (
+    jax.eval_shape(lambda n=n: cache_of(case, batch, order, y, n))
+    for n in (length, length - 1)
+  )
+
+  def is_buffer(one, other):
+    return (
+      one.ndim > 2
+      and one.shape[1] == length
+      and other.shape[1] == length - 1
+      and np.issubdtype(one.dtype, np.floating)
+    )
+
+  return jax.tree.map(is_buffer, whole, shorter)
 
 
 def cache_of(case, batch, order, y, length=None):

@@ -1,0 +1,26 @@
+"""GPT on scikit-learn's 8x8 digits: pixels by their coordinates, any order.
+
+  ar_jax train --config=configs/digits_gpt.py --workdir=runs/digits_gpt
+  ar_jax evaluate --workdir=runs/digits_gpt
+  ar_jax train --config=configs/digits_gpt.py:ordering=fresh \\
+      --workdir=runs/digits_any
+
+Arguments: tiny; ordering=raster|reverse|random|fresh|shared;
+labels=true|false.
+
+measured: not yet
+"""
+
+from configs import base
+
+
+def get_config(arg=None):
+  """See the header."""
+  arg = base.parse(arg, tiny=False, ordering="raster", labels=True)
+  config = base.get_base()
+  config.data = base.digits(arg)
+  config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)
+  config.model = base.image_gpt(arg.tiny, depth=4, width=128, heads=4)
+  config.model.dropout = 0.2
+  base.images(config, arg.tiny, steps=3000, batch_size=64)
+  return config

@@ -1,0 +1,26 @@
+"""Gated PixelCNN on 32x32 color patches of two photographs, no file needed.
+
+  ar_jax train --config=configs/photos_gated_pixelcnn.py --workdir=runs/photos
+  ar_jax evaluate --workdir=runs/photos
+  ar_jax sample --workdir=runs/photos --num=16 --out=patches
+
+Arguments: tiny; ordering=raster|reverse; head=rgb_logistic|sites. rgb_logistic
+models the colors of a pixel jointly, by a mixture of discretized logistics;
+sites makes each of them a site of its own, with a softmax over 256 values.
+
+measured: not yet
+"""
+
+from configs import base
+
+
+def get_config(arg=None):
+  """See the header."""
+  arg = base.parse(arg, tiny=False, ordering="raster", head="rgb_logistic")
+  config = base.get_base()
+  config.data = base.photos(arg)
+  config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)
+  config.head = base.choose("head", arg.head, base.RGB_HEADS)
+  config.model = base.gated_pixelcnn(arg.tiny, layers=8, width=64)
+  base.images(config, arg.tiny, steps=10000, batch_size=32)
+  return config
