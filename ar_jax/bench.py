@@ -194,7 +194,7 @@ def sampling(subject, batch, length, repeats=5):
     return net.sampler(subject.params, key, order_BL, given)
 
   forward = jax.jit(net.model.apply)
-  shown_BLC = x_BLC[:, :shown]
+  shown_BLC = _values(spec, (batch, shown, spec.channels))
   runs = dict(
     sample=(sample, ()),
     steps=(steps, (subject.params, x_BLC)),
@@ -221,8 +221,10 @@ def window(subject, length):
   """How many values a naive forward is given.
 
   Those that a step can see where the model declares that and the order is the
-  identity; else all.
+  identity; else all. A grid is always whole.
   """
+  if len(subject.spec.shape) > 1:
+    return subject.spec.length
   if subject.net.model.sees is None or _order(subject, 1) is not None:
     return length
   last_L = decode.sees(subject.net.model, subject.spec.length)[length - 1]

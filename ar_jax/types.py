@@ -60,12 +60,17 @@ class Head(NamedTuple):
   sample: (key, theta[..., P]) -> x[..., C].
   adjust: (theta, *, temperature, top_k, top_p, min_p) -> theta of the same
     head; raises ValueError for what the head cannot do.
+  noise, draw: what `sample` needs of its key, apart from theta, so that a
+    sampler makes it for many steps at once: sample(key, theta[P]) is
+    draw(noise(key, theta.dtype), theta). None: not apart.
   """
 
   num_params: int
   log_prob: Callable
   sample: Callable
   adjust: Callable
+  noise: Callable | None = None
+  draw: Callable | None = None
 
 
 class Ordering(NamedTuple):

@@ -380,6 +380,20 @@ def capacity(case):
   )
 
 
+# --- a head ---
+
+
+def noise_is_apart(head, theta_NP):
+  """`sample` is `draw` of the noise of its key, bit for bit."""
+  key_N = jax.random.split(jax.random.key(0), len(theta_NP))
+  dtype = theta_NP.dtype
+  noise_N = jax.vmap(lambda key: head.noise(key, dtype))(key_N)
+  drawn_NC = jax.vmap(head.draw)(noise_N, theta_NP)
+  sampled_NC = jax.vmap(head.sample)(key_N, theta_NP)
+  assert drawn_NC.dtype == sampled_NC.dtype
+  np.testing.assert_array_equal(drawn_NC, sampled_NC)
+
+
 # --- a sampler ---
 
 

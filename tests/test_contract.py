@@ -260,6 +260,8 @@ def test_head(name, number, record_property):
       draws=lambda: contract.head_follows(head, spec, theta_NP),
       adjust=lambda: contract.head_adjusts(head, spec, theta_NP),
     )
+    if head.noise is not None:
+      checks["noise"] = lambda: contract.noise_is_apart(head, theta_NP)
     run(record_property, f"heads.{name}[{number}]  float32", checks)
   with contract.precision("float64"):
     order_KL = stack(spec.length)[1:2]

@@ -44,8 +44,15 @@ def make(spec):
     adjusted = filters.apply(logits(theta), **settings)
     return adjusted.reshape(theta.shape)
 
+  def noise(key, dtype):
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    return jax.random.gumbel(key, shape_CV, dtype)
+
+  def draw(noise, theta):  # as jax.random.categorical does
+    return (logits(theta) + noise).argmax(axis=-1).astype(jnp.int32)
+
   num_params = spec.channels * spec.num_values
-  return Head(num_params, log_prob, sample, adjust)
+  return Head(num_params, log_prob, sample, adjust, noise, draw)
 
 
 def _log_prob(logits, x):

@@ -9,6 +9,8 @@ import numpy as np
 from ar_jax import ordering as orders
 from ar_jax.types import Sample
 
+MOST = 2**24  # numbers of noise that are held at once
+
 TINY = [
   dict(),
   dict(temperature=0.7, top_k=2),
@@ -56,26 +58,38 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
       theta_BKP, cache = model.extend(params, cache, before_BKC, 0)
       log_prompt_BK = head.log_prob(theta_BKP, prompt_BKC)
     row_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(B))
+    # At t = 0 nothing has been drawn, and step does not read what it is given.
+    last_BC = x_BLC[:, max(prefix - 1, 0)]
+    first = model.step, params, cache, last_BC, jnp.int32(0)
+    make_noise, draw = _noise(head, jax.eval_shape(*first)[0].dtype)
+
+    def noise_of(t):
+      key_B = jax.vmap(jax.random.fold_in, (0, None))(row_B, t)
+      return jax.vmap(make_noise)(key_B)
+
+    # One small batch of noise a step costs more than the noise of all steps.
+    t_K = jnp.arange(prefix, L)
+    held = (L - prefix) * _size(jax.eval_shape(noise_of, 0)) <= MOST
+    noise_K = jax.vmap(noise_of)(t_K) if held else None
 
     def body(carry, inputs):
       cache, x_BC = carry
-      t, given_BC, known_B = inputs
+      t, given_BC, known_B, noise_B = inputs
       theta_BP, cache = model.step(params, cache, x_BC, t)
       adjusted_BP = adjust(theta_BP)
-      key_B = jax.vmap(jax.random.fold_in, (0, None))(row_B, t)
-      drawn_BC = jax.vmap(head.sample)(key_B, adjusted_BP)
+      noise_B = noise_B if held else noise_of(t)
+      drawn_BC = jax.vmap(draw)(noise_B, adjusted_BP)
       drawn_BC = drawn_BC.astype(given_BC.dtype)
       x_BC = jnp.where(known_B[:, None], given_BC, drawn_BC)
       log_drawn_B = head.log_prob(adjusted_BP, x_BC)
       log_sampler_B = jnp.where(known_B, 0, log_drawn_B)
       return (cache, x_BC), (x_BC, head.log_prob(theta_BP, x_BC), log_sampler_B)
 
-    # At t = 0 nothing has been drawn, and step does not read what it is given.
-    last_BC = x_BLC[:, max(prefix - 1, 0)]
     xs = (
-      jnp.arange(prefix, L),
+      t_K,
       x_BLC[:, prefix:].swapaxes(0, 1),
       known_BL[:, prefix:].swapaxes(0, 1),
+      noise_K,
     )
     _, ys = jax.lax.scan(body, (cache, last_BC), xs)
     drawn_BKC, log_model_BK, log_sampler_BK = (a.swapaxes(0, 1) for a in ys)
@@ -93,6 +107,17 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     return run(params, key, order_BL, x_BLC, known_BL, y, prefix)
 
   return sampler
+
+
+def _noise(head, dtype):
+  """(key -> noise, (noise, theta) -> x) of one row."""
+  if head.noise is None:
+    return lambda key: key, head.sample
+  return functools.partial(head.noise, dtype=dtype), head.draw
+
+
+def _size(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def _common_prefix(known_BL, order_BL):

@@ -1,0 +1,25 @@
+"""PixelCNN on scikit-learn's 8x8 digits: masked convolutions, any order.
+
+  ar_jax train --config=configs/digits_pixelcnn.py --workdir=runs/digits_cnn
+  ar_jax evaluate --workdir=runs/digits_cnn
+
+Arguments: tiny; ordering=raster|reverse|random|fresh|shared;
+labels=true|false.
+
+measured: not yet
+"""
+
+from configs import base
+
+
+def get_config(arg=None):
+  """See the header."""
+  arg = base.parse(arg, tiny=False, ordering="raster", labels=True)
+  config = base.get_base()
+  config.data = base.digits(arg)
+  config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)
+  config.model = base.pixelcnn(arg.tiny, blocks=6, width=96)
+  config.model.position = arg.ordering in ("fresh", "shared")
+  config.model.dropout = 0.2
+  base.images(config, arg.tiny, steps=3000, batch_size=64)
+  return config
