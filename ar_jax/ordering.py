@@ -90,7 +90,7 @@ def symmetry(shape, orders_KL):
   Of the eight raster orders of a grid, each by rows or by columns, from any
   corner: a network that sees the sequence of the order as this grid needs no
   flip, for it is the raster of the flipped or transposed image. Sub-pixels, a
-  third axis, come one after the other.
+  third axis, come one after the other, forwards or backwards.
 
   Args:
     shape: (H, W) or (H, W, S), of the sites.
@@ -111,8 +111,9 @@ def symmetry(shape, orders_KL):
   site = np.arange(np.prod(shape)).reshape(shape)
   for grid in (site, site.swapaxes(0, 1)):
     for turned in (grid, grid[::-1], grid[:, ::-1], grid[::-1, ::-1]):
-      if np.array_equal(turned.ravel(), orders_KL[0]):
-        return turned.shape
+      for sites in (turned, turned[..., ::-1])[: len(shape) - 1]:
+        if np.array_equal(sites.ravel(), orders_KL[0]):
+          return sites.shape
   raise ValueError(
     f"takes the eight raster orders of {name}, got another one, which begins"
     f" {', '.join(map(str, orders_KL[0][:8]))}, ..."

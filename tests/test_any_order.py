@@ -88,7 +88,7 @@ def test_few_passes_are_an_approximation(tmp_path, capsys):
   assert program.main(["evaluate", f"--workdir={workdir}"]) == 0
   assert program.main(sample) == 0
   assert "5 passes for 12 sites are an approximation" in capsys.readouterr().err
-  assert len(list((workdir / "samples").glob("*.png"))) == 2
+  assert len(list((workdir / "samples").glob("sample_?.png"))) == 2
   assert program.main([*sample[:-1], "--passes=13"]) == 2
   assert "13 passes cannot draw 12 sites" in capsys.readouterr().err
   assert not runs.load(workdir).in_passes(5).net.sampler.exact

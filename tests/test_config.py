@@ -65,10 +65,18 @@ def test_every_tiny_trains_evaluates_and_samples(file, tmp_path, capsys):
   said = capsys.readouterr().out
   assert "sample 1: " in said
   folder = tmp_path / "run" / "samples"
-  assert folder.is_dir() == (config.data.name not in _TEXTS)
-
-
-_TEXTS = ("names", "python_docs", "text_file", "tfds", "token_files", "markov")
+  media = runs.load(tmp_path / "run").media
+  assert folder.is_dir() == (media["kind"] not in ("text", "tokens"))
+  if media["kind"] != "image":
+    return
+  report = (tmp_path / "run" / "reports" / "evaluation.json").read_text()
+  model = json.loads(report)["model"]
+  assert {"bits_per_dim", "nats_per_item"} <= model.keys()
+  assert program.main(["sample", workdir, "--given=valid", "--items=2"]) == 0
+  assert (folder / "sample_grid.png").is_file()
+  if media.get("labels"):
+    labels = ["--num=4", "--y", "label=1,0"]
+    assert program.main(["sample", workdir, *labels]) == 0
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -213,3 +213,13 @@ def test_aligned_rows_of_the_rest_of_the_row_leak(mutated):
     params = contract.random_params(model)
     cases.append(Case(model, head, spec, params, None, y))
   caught(contract.conditions_reach, cases[:1], cases[1:], "aligned|row")
+
+
+def test_sub_pixels_may_come_backwards():
+  """The reverse of all sites: blue before green before red."""
+  case = small_case((2, 1, 3), order_L=np.arange(6)[::-1])
+  contract.step_equals_apply(case)
+  contract.causal(case)
+  middle = np.arange(6).reshape(2, 1, 3)[..., [1, 0, 2]].ravel()
+  with pytest.raises(ValueError, match="got another one"):
+    small_case((2, 1, 3), order_L=middle)

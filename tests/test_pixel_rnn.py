@@ -282,8 +282,8 @@ def test_other_orders_are_refused_by_name():
     (DataSpec((12,), 1, 2), {}, "pixel_rnn takes images"),
     (DataSpec((2, 3, 3), 2, 2), {}, "sub-pixels as sites or as channels"),
     (DataSpec((2, 3), 1, 2), dict(cell="lstm"), "row_lstm, diagonal_bilstm"),
-    (DataSpec((2, 3), 1, 2), dict(kernel=2), "kernels 3, 2: odd ones"),
-    (DataSpec((2, 3), 1, 2), dict(first_kernel=4), "kernels 4, 3: odd ones"),
+    (DataSpec((2, 3), 1, 2), dict(kernel=2), "odd kernels, not 3, 2"),
+    (DataSpec((2, 3), 1, 2), dict(first_kernel=4), "odd kernels, not 4, 3"),
     (DataSpec((2, 3), 1, 2), dict(first_kernel=1), "first_kernel 1 .* >= 3"),
     (DataSpec((2, 3), 1, 2), dict(layers=0), "layers 0 is no integer >= 1"),
     (

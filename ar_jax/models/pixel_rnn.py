@@ -97,7 +97,7 @@ def make(
   arguments.at_least(name, 1, **sizes)
   arguments.at_least(name, 3, first_kernel=first_kernel)
   if kernel % 2 == 0 or first_kernel % 2 == 0:
-    raise ValueError(f"{name}: kernels {first_kernel}, {kernel}: odd ones")
+    raise ValueError(f"{name}: odd kernels, not {first_kernel}, {kernel}")
   H, W, S = pixels.grid(spec, ordering, name)
   takes = ("label", "aligned") if S == 1 else ("label",)
   condition.check(spec.conditions, takes, name)

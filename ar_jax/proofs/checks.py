@@ -306,7 +306,7 @@ def slots_of(case, batch, order, y, length):
   """
   whole, shorter = (
     jax.eval_shape(lambda n=n: cache_of(case, batch, order, y, n))
-    for n in (length, length - 1)
+    for n in (length, max(length - 1, 1))
   )
 
   def is_buffer(one, other):

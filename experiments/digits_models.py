@@ -1,0 +1,98 @@
+"""Which network models real digits best in the same time?
+
+  ar_jax sweep experiments/digits_models.py --workdir=runs/digits_models
+
+PixelCNN, gated PixelCNN, PixelRNN with both cells, and GPT, all on p(image |
+digit) of scikit-learn's 8x8 digits in 17 levels. The number of updates of each
+is what twenty CPU minutes bought (two threads, ten minutes), measured
+beforehand; so the figure compares networks as they stand here, not the ideas
+behind them. Bars: each site alone, the Chow-Liu tree, and a PNG of the split.
+
+measured: not yet
+"""
+
+import numpy as np
+from rich.table import Table
+
+from ar_jax import writer
+
+# Updates in twenty CPU minutes.
+STEPS = {
+  "digits_pixelcnn.py": 6000,
+  "digits_gated_pixelcnn.py": 6000,
+  "digits_pixelrnn.py": 6000,
+  "digits_pixelrnn.py:cell=row_lstm": 6000,
+  "digits_gpt.py": 6000,
+}
+_NAMES = dict(
+  zip(
+    STEPS,
+    ("PixelCNN", "gated PixelCNN", "Diagonal BiLSTM", "Row LSTM", "GPT"),
+    strict=True,
+  )
+)
+
+
+def sweep():
+  """One cell for each network."""
+  return [
+    {
+      "config": f"configs/{name}",
+      "train.steps": steps,
+      "train.eval_every": steps // 20,
+      "evaluate.split": "test",
+    }
+    for name, steps in STEPS.items()
+  ]
+
+
+def report(rows, folder):
+  """The table of networks and bars, and curves.png in `folder`."""
+  curves = {
+    name: _curve(folder / f"{number:03d}")
+    for number, name in enumerate(_NAMES.values())
+  }
+  _draw(curves, rows[0]["baselines"], folder / "curves.png")
+  table = Table(title="test bits/dim of 8x8 digits, given the label")
+  for name in ("", "bits/dim", "s.e.", "updates"):
+    table.add_column(name, justify="right" if name else "left")
+  figures = dict(rows[0]["baselines"])
+  lines = [(f["bits_per_dim"], name, "", "") for name, f in figures.items()]
+  for name, row in zip(STEPS, rows, strict=True):
+    model = row["model"]
+    error = model["standard_error"] / np.log(2)
+    line = (
+      model["bits_per_dim"],
+      _NAMES[name],
+      f"{error:.4f}",
+      f"{STEPS[name]:,}",
+    )
+    lines.append(line)
+  for bits, *cells in sorted(lines):
+    table.add_row(cells[0], f"{bits:.4f}", *cells[1:])
+  return [table]
+
+
+def _curve(workdir):
+  """(minutes, bits/dim of the validation split) of a run."""
+  lines = writer.read(workdir)
+  start = lines[0]["time"]
+  valid = [line for line in lines if line["kind"] == "valid"]
+  minutes = [(line["time"] - start) / 60 for line in valid]
+  return minutes, [line["bits_per_dim"] for line in valid]
+
+
+def _draw(curves, bars, path):
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(7, 4), layout="constrained")
+  axes = figure.subplots()
+  for name, (minutes, bits) in curves.items():
+    axes.plot(minutes, bits, marker="o", ms=2.5, label=name)
+  for name, row in bars.items():
+    axes.axhline(row["bits_per_dim"], color="gray", lw=0.8, ls=":")
+    axes.text(0, row["bits_per_dim"], name, fontsize=7, va="bottom")
+  axes.set_xlabel("minutes on two threads")
+  axes.set_ylabel("validation bits/dim; bars: test")
+  axes.legend(frameon=False, fontsize=8)
+  figure.savefig(path, dpi=150)
