@@ -1,7 +1,6 @@
 """How fast a network samples: cached, naive, and what the machine allows."""
 
 import functools
-import math
 import statistics
 import time
 from typing import NamedTuple
@@ -9,15 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
 
-from ar_jax import assemble, decode, errors, registry
+from ar_jax import assemble, decode, errors, operations, registry
 from ar_jax.types import DataSpec
 
-_PARTS = ("gather", "dynamic_slice", "slice")
-_WRITES = ("scatter", "dynamic_update_slice")
-_VIEWS = ("reshape", "squeeze", "transpose", "convert_element_type", "copy")
-_CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
 _LEAST = 2**20  # bytes of the array that bandwidth is measured on
 
 
@@ -61,8 +55,8 @@ class Ceiling(NamedTuple):
   """The least time of a step, and what it comes from.
 
   bytes_read: of parameters and cache, each once; of what a step only indexes,
-    what it takes.
-  flops: XLA's count of a step.
+    what it takes; of a row pass that is not due, nothing.
+  flops: of the matrix products and convolutions of a step, likewise.
   bandwidth: bytes/s of matrix-vector products over an array of that size.
   matmul: operations/s of a matrix product.
   seconds: of a step, the larger of the two quotients.
@@ -86,46 +80,11 @@ def ceiling(subject, batch, length):
   x_BC = _values(subject.spec, (batch, subject.spec.channels))
   cache = jax.eval_shape(init_cache, params)
   t = jax.ShapeDtypeStruct((), np.int32)
-  count = bytes_read(model.step, params, cache, x_BC, t)
-  lowered = jax.jit(model.step).lower(params, cache, x_BC, t)
-  flops = float(lowered.cost_analysis()["flops"])
+  count = operations.bytes_read(model.step, params, cache, x_BC, t)
+  flops = operations.flops(model.step, params, cache, x_BC, t)
   bandwidth, matmul = measured_bandwidth(count), measured_matmul()
   seconds = max(count / bandwidth, flops / matmul)
   return Ceiling(count, flops, bandwidth, matmul, seconds)
-
-
-def bytes_read(step, *args):
-  """Bytes of its arguments that a function has to read."""
-  jaxpr = jax.make_jaxpr(step)(*args).jaxpr
-  return float(sum(_read(jaxpr, var)[0] for var in jaxpr.invars))
-
-
-def _read(jaxpr, var):
-  """(bytes read of a variable, which results hold it, written in place)."""
-  same, count = {var}, 0
-  for eqn in jaxpr.eqns:
-    name, result = eqn.primitive.name, eqn.outvars[0]
-    for i, used in enumerate(eqn.invars):
-      if isinstance(used, Literal) or used not in same:
-        continue
-      if i == 0 and name in _PARTS:
-        count += _size(result)
-      elif name in _VIEWS or i == 0 and name in _WRITES:
-        same.add(result)
-      elif name in _CALLS:
-        inner = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
-        inner = getattr(inner, "jaxpr", inner)  # closed over constants or not
-        more, held = _read(inner, inner.invars[i])
-        count += more
-        same |= {eqn.outvars[j] for j in held}
-      else:
-        return _size(var), ()
-  held = [i for i, out in enumerate(jaxpr.outvars) if out in same]
-  return min(count, _size(var)), held
-
-
-def _size(var):
-  return math.prod(var.aval.shape) * var.aval.dtype.itemsize
 
 
 def measured_bandwidth(size):

@@ -6,7 +6,7 @@ import math
 import jax
 import numpy as np
 
-from ar_jax import assemble
+from ar_jax import assemble, operations
 
 
 def of_run(config, spec, record, lines, step):
@@ -20,7 +20,7 @@ def of_run(config, spec, record, lines, step):
     step: updates done.
   Returns:
     dict(params, flops_per_step, flops, sites, seconds, sites_per_second):
-    flops_per_step is three times XLA's count of the forward pass of a batch;
+    flops_per_step is three times the products of the forward pass of a batch;
     sites those of all updates; seconds as `wall_time` says; sites_per_second
     a list, of each line of training.
   """
@@ -43,8 +43,8 @@ def of_step(net, spec, batch_size):
   params = jax.eval_shape(net.model.init, jax.random.key(0))
   shape = (batch_size, spec.length, spec.channels)
   x_BLC = jax.ShapeDtypeStruct(shape, np.int32)
-  forward = jax.jit(net.model.apply).lower(params, x_BLC).cost_analysis()
-  flops = 3 * float(forward["flops"])  # forward once, backward twice as much
+  forward = operations.flops(net.model.apply, params, x_BLC)
+  flops = 3 * forward  # forward once, backward twice as much
   return sum(math.prod(p.shape) for p in jax.tree.leaves(params)), flops
 
 

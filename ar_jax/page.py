@@ -350,7 +350,7 @@ def _cost(config, spec, figures, step, starts):
     flops_per_step=(
       "FLOP a step",
       markup.big,
-      f"XLA's count of the forward pass x 3, {batch}",
+      f"products of the forward pass x 3, {batch}",
     ),
     flops=("FLOP in all", markup.big, f"{step:,} updates"),
     sites=("sites seen", markup.whole, f"{step:,} x {batch}"),

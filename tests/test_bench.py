@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, bench, registry
+from ar_jax import assemble, bench, operations, registry
 from ar_jax.models import wavenet
+from ar_jax.nn import dense
 from ar_jax.proofs import cases
 from ar_jax.types import DataSpec
 
@@ -56,12 +57,51 @@ ROW = 32
     (lambda a, t: jax.jit(lambda b: b.at[t].set(1.0))(a).T[:, t], ROW),
     (lambda a, t: jax.jit(lambda b: b.reshape(-1))(a).sum(), 100 * ROW),
     (lambda a, t: jnp.zeros((100, 8)).at[t].set(a[t]), ROW),
+    # What one of two branches reads is not read by every call.
+    (lambda a, t: jax.lax.cond(t > 0, lambda: a.sum(), lambda: a[t, 0]), 4),
+    (lambda a, t: jax.lax.cond(t > 0, lambda: a.sum(), lambda: 0.0), 0),
   ],
 )
 def test_bytes_read(step, count):
   t = jax.ShapeDtypeStruct((), np.int32)
-  found = bench.bytes_read(lambda a, t: step(a, t), TABLE, t)
+  found = operations.bytes_read(lambda a, t: step(a, t), TABLE, t)
   assert count <= found <= count + 16  # and t itself
+
+
+A, B = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)
+
+
+def _convolved(x_BHWD):
+  kernel = jnp.ones((2, 3, 4, 6))
+  layout = ("NHWC", "HWIO", "NHWC")
+  return jax.lax.conv_general_dilated(
+    x_BHWD, kernel, (1, 1), "VALID", dimension_numbers=layout
+  )
+
+
+@pytest.mark.parametrize(
+  ("function", "args", "count"),
+  [
+    (jnp.matmul, (A, B), 2 * 3 * 4 * 5),
+    (lambda a: jnp.einsum("bij,bkj->bik", a, a), (np.ones((7, 3, 4)),), 504),
+    (jax.jit(lambda a, b: jnp.tanh(a @ b) + 1), (A, B), 120),
+    (jax.checkpoint(jnp.matmul), (A, B), 120),
+    (dense.matmul, (A, B), 120),
+    (_convolved, (np.ones((2, 5, 5, 4)),), 2 * (2 * 4 * 3 * 6) * 2 * 3 * 4),
+    (
+      lambda a: jax.lax.scan(lambda c, _: (c @ c, None), a, None, 9)[0],
+      (np.ones((4, 4)),),
+      9 * 2 * 64,
+    ),
+    (
+      lambda a: jax.lax.cond(a[0, 0] > 0, lambda: a @ a, lambda: a),
+      (np.ones((4, 4)),),
+      0,
+    ),
+  ],
+)
+def test_flops_are_those_of_products(function, args, count):
+  assert operations.flops(function, *args) == count
 
 
 def test_ceiling_counts_the_parameters_and_the_rings_slots():

@@ -81,7 +81,7 @@ class Progress:
     )
     say(
       f"{about['steps']:,} steps of {about['sites_per_step']:,} sites,"
-      f" {about['flops_per_step'] / 1e9:.2f} GFLOP a step (XLA's count of the"
+      f" {about['flops_per_step'] / 1e9:.2f} GFLOP a step (products of the"
       f" forward pass x 3), on {about['devices']}"
     )
     if about["step"]:
