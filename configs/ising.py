@@ -46,5 +46,5 @@ def get_config(arg=None):
   config.model = base.choose("model", arg.model, models)()
   if arg.model == "pixelcnn":
     config.model.position = True
-  base.images(config, arg.tiny, steps=5000, batch_size=100)
+  base.images(config, arg.tiny, steps=3000, batch_size=100)
   return config

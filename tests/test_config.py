@@ -31,7 +31,22 @@ def _tiny(file, tmp_path):
   return tiny_data.fill(_load(path=f"configs/{file}:tiny"), tmp_path)
 
 
-@pytest.mark.parametrize("file", FILES)
+# Their networks and their data are each in another config that is not slow.
+ALIKE = (
+  "bmnist_diagonal_bilstm.py",
+  "bmnist_gated_pixelcnn.py",
+  "bmnist_gpt.py",
+  "bmnist_row_lstm.py",
+  "digits_gpt.py",
+  "digits_pixelcnn.py",
+  "photos_gated_pixelcnn.py",
+)
+
+
+@pytest.mark.parametrize(
+  "file",
+  [pytest.param(f, marks=[pytest.mark.slow] * (f in ALIKE)) for f in FILES],
+)
 def test_every_config_trains_scores_and_opens_again(file, tmp_path):
   config = _tiny(file, tmp_path)
   configs.override(config, "train.steps", 2)
