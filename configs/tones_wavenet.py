@@ -9,7 +9,9 @@ each moment is given too).
 
 The sound is made from a seed, so nothing is downloaded. 8 kHz, mu-law of 256
 levels, as in van den Oord et al. 2016.
-measured: not yet
+measured: 5.59 bits/sample valid after --config.train.steps=350 (unigram 7.56),
+  seed 0: formants and labels are to be seen, much of it is still noise;
+  2026-11-20, 5 minutes on 2 busy CPU cores. The full run: not yet
 """
 
 from configs import base
