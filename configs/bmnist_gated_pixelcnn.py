@@ -9,7 +9,8 @@
 Arguments: tiny; ordering=raster|reverse.
 
 measured: sampling by `ar_jax bench sample`, cached over naive: 273 x at batch
-  1, 407 x at batch 16 (418 in reverse); 2026-11-20, 2 CPU cores. Likelihood: not yet
+  1, 407 x at batch 16 (418 in reverse); 2026-11-20, 2 CPU
+  cores. Likelihood: not yet
 """
 
 from configs import base

@@ -10,7 +10,8 @@ Arguments: tiny; ordering=raster|reverse|random. Any order in one network is
 configs/bmnist_any_order.py.
 
 measured: sampling by `ar_jax bench sample`, cached over naive: 66 x at batch
-  1, 58 x at batch 16 (67 in a random order); 2026-11-20, 2 CPU cores. Likelihood: not yet
+  1, 58 x at batch 16 (67 in a random order); 2026-11-20, 2 CPU
+  cores. Likelihood: not yet
 """
 
 from configs import base

@@ -13,7 +13,8 @@ each site, of the same parameters, at 1.6 times the time a step.
 Published on the static binarized MNIST, test, nats: 81.30 (van den Oord et al.
 2016, from memory of the paper).
 measured: sampling by `ar_jax bench sample`, cached over naive: 193 x at batch
-  1, 346 x at batch 16 (320 in a random order); 2026-11-20, 2 CPU cores. Likelihood: not yet
+  1, 346 x at batch 16 (320 in a random order); 2026-11-20, 2 CPU
+  cores. Likelihood: not yet
 """
 
 from configs import base
