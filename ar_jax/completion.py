@@ -21,6 +21,8 @@ def read(run, source, count):
   Raises:
     UsageError, DataError: what is not there, or is no item of this run.
   """
+  if count < 1:
+    raise errors.UsageError(f"--items={count}: at least 1")
   if source in corpus.NAMES:
     dataset, _ = scoring.dataset_of(run, run.config)
     if source not in dataset.splits:

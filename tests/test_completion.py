@@ -141,3 +141,4 @@ def test_the_command_completes_and_shows(run, tmp_path, capsys):
   np.testing.assert_array_equal(tile, first)
   assert program.main([*argv, "--given=nowhere.png"]) == 3
   assert program.main([*argv, "--given=test", "--num=0"]) == 2
+  assert program.main([*argv, "--given=test", "--items=0"]) == 2

@@ -626,7 +626,9 @@ def test_head_samples_at_another_temperature():
   check = contract.sampler_follows_model
   right = functools.partial(ancestral.make, case.model, head)
   wrong = functools.partial(
-    ancestral.make, case.model, head._replace(sample=warm)
+    ancestral.make,
+    case.model,
+    head._replace(sample=warm, noise=None, draw=None),
   )
   caught(check, [case, right], [case, wrong], "do not follow the model")
   theta_NP = 2 * np.random.default_rng(0).standard_normal((20, 3))

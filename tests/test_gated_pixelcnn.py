@@ -195,15 +195,16 @@ def test_the_left_edge_holds_the_row_above(mutated):
   caught(check, [small_case()], [wrong], "theta of step")
 
 
-def test_aligned_rows_of_the_rest_of_the_row_leak(mutated):
+@pytest.mark.parametrize("shape", [(3, 2), (1, 6)])
+def test_aligned_rows_of_the_rest_of_the_row_leak(shape, mutated):
   section = next(
     s for s in gated_pixelcnn.TINY if len(s["spec"].conditions) == 3
   )
+  section = dict(section, spec=section["spec"]._replace(shape=shape))
   cases = []
-  for make in (
-    gated_pixelcnn.make,
-    mutated("models.gated_pixelcnn", {"= _down(vertical)": "= vertical"}).make,
-  ):
+  change = {"return _down(vertical),": "return vertical,"}
+  mutant = mutated("models.gated_pixelcnn", change)
+  for make in (gated_pixelcnn.make, mutant.make):
     fields = {k: v for k, v in section.items() if k != "orderings"}
     spec = fields.pop("spec")
     head = registry.build("heads", dict(name="categorical"), spec)

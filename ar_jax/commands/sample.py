@@ -144,7 +144,8 @@ def _save(args, media, x_BLC, y):
   if y:
     label_B = next(iter(y.values()))
     order_B = np.argsort(label_B, kind="stable")
-    columns = int(np.unique(label_B, return_counts=True)[1].max())
+    counts = set(np.unique(label_B, return_counts=True)[1].tolist())
+    columns = counts.pop() if len(counts) == 1 else None
   _grid(args, media, x_BLC[order_B], columns)
   return files
 

@@ -120,13 +120,10 @@ def make(
     if bias is None:
       return None, None
     if bias.shape[1] == 1:
-      bias = bias[:, None]
-    else:
-      bias = bias.reshape(-1, H, W, 2 * N, 2 * D)
+      return tuple(jnp.split(bias[:, None], 2, axis=3))
+    bias = bias.reshape(-1, H, W, 2 * N, 2 * D)
     vertical, horizontal = jnp.split(bias, 2, axis=3)
-    if bias.shape[1] > 1:
-      vertical = _down(vertical)
-    return vertical, horizontal
+    return _down(vertical), horizontal
 
   def dtype_of(params):
     return params["net"]["skip"]["bias"].dtype
