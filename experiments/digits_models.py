@@ -3,12 +3,12 @@
   ar_jax sweep experiments/digits_models.py --workdir=runs/digits_models
 
 PixelCNN, gated PixelCNN, PixelRNN with both cells, and GPT, all on p(image |
-digit) of scikit-learn's 8x8 digits in 17 levels. The number of updates of each
-is what twenty CPU minutes bought (two threads, ten minutes), measured
-beforehand; so the figure compares networks as they stand here, not the ideas
-behind them. Bars: each site alone, the Chow-Liu tree, and a PNG of the split.
+digit) of scikit-learn's 8x8 digits in 17 levels. The figure compares networks
+as they stand here, not the ideas behind them. Bars: each site alone, the
+Chow-Liu tree, and a PNG of the split.
 
-measured: not yet
+measured: not yet. The updates below are the same for all: what each network
+  takes in twenty CPU minutes is still to be measured, and to be set here
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ar_jax import writer
 
-# Updates in twenty CPU minutes.
+# Updates.
 STEPS = {
   "digits_pixelcnn.py": 6000,
   "digits_gated_pixelcnn.py": 6000,
