@@ -12,7 +12,7 @@ import pytest
 
 from ar_jax import __main__ as program
 from ar_jax import config as configs
-from ar_jax import launch, registry
+from ar_jax import launch, registry, writer
 from ar_jax.commands import _show
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -319,6 +319,26 @@ def test_a_study_takes_no_scores_but_its_own(tmp_path, capsys):
   before = result.stat().st_mtime_ns
   assert again().count("\n") == 1  # the name of the cell
   assert result.stat().st_mtime_ns == before
+
+
+def test_a_study_scores_the_checkpoint_that_its_cell_names(tmp_path):
+  cell = {"train.steps": 4, "train.eval_every": 1, "optimizer.lr": 3.0}
+  cell = {**cell, "checkpoint": "best", "evaluate.baselines": ()}
+  cell["split"] = "train"
+  cell["data.path"] = str(tmp_path / "input.txt")
+  (tmp_path / "input.txt").write_text("a short text of many lines\n" * 400)
+  (tmp_path / "study.py").write_text(_STUDY % cell)
+  argv = ["sweep", str(tmp_path / "study.py"), f"--workdir={tmp_path}/runs"]
+  for _ in range(2):  # the second takes the scores of the first
+    assert program.main(argv) == 0
+    lines = writer.read(tmp_path / "runs" / "000")
+    valid = {
+      x["step"]: x["nats_per_site"] for x in lines if x["kind"] == "valid"
+    }
+    best = min(valid, key=valid.get)
+    assert best < 4, valid
+    said = (tmp_path / "runs" / "said").read_text().split()
+    assert said[:2] == [str(best), "train"]
 
 
 def test_a_sample_of_nothing_says_so(capsys):

@@ -2,7 +2,10 @@
 
   ar_jax sweep experiments/text_order.py --workdir=runs/orders
 
-A study is a file with `sweep() -> list of cells` and `report(rows, folder)`.
+A study is a file with `sweep() -> list of cells` and `report(rows, folder)`. A
+cell names its config and what it overrides. By checkpoint="best" the run is
+scored as of its best validation and not of its last update, by split="test"
+on another split than the one it was watched on.
 A cell that is finished is not run again; one that was cut off goes on. Scores
 that `evaluate` left there with other flags are made again.
 """
@@ -20,10 +23,12 @@ def add_arguments(parser):
 
 def run(args):
   """Trains and scores the cells that are not finished, then reports."""
+  import dataclasses
   import pathlib
 
   from ar_jax import config as configs
   from ar_jax import errors, launch, record, report, scoring
+  from ar_jax import run as runs
   from ar_jax.commands import _show
 
   if args.overrides:
@@ -38,24 +43,40 @@ def run(args):
     _show.say(f"cell {number + 1}/{len(cells)}: {_name(cell)}")
     with _show.Progress(config.train.steps, brief=True) as progress:
       trained, dataset = launch.train(config, workdir, progress.view)
+    if (which := cell.get("checkpoint", "last")) != "last":
+      trained = runs.load(workdir, which)
+    split = cell.get("split", config.evaluate.split)
+    if split not in dataset.splits:
+      known = ", ".join(dataset.splits)
+      raise errors.UsageError(f"a cell's split {split!r}; there are: {known}")
+    config = configs.restore(configs.plain(config))
+    config.evaluate.split = split
+    trained = dataclasses.replace(trained, config=config)
     same = record.same_data(workdir)
-    scores = _scores(workdir, config, dataset, same)
+    wanted = trained.step, same, split
+    scores = _scores(workdir, wanted, dataset)
     if scores is None:
       scoring.score(trained, dataset, same)
       report.curves(workdir)
-      scores = _scores(workdir, config, dataset, same)
+      scores = _scores(workdir, wanted, dataset)
     rows.append(dict(cell=cell, **scores))
   for table in study.report(rows, folder):
     _show.show(table)
 
 
 def _config(cell, load):
-  cell = dict(cell)
+  cell = {k: v for k, v in cell.items() if k not in ("checkpoint", "split")}
   return load(cell.pop("config"), cell.items())
 
 
-def _scores(workdir, config, dataset, same_data):
-  """evaluation.json and the items, or None where `config` makes others."""
+def _scores(workdir, wanted, dataset):
+  """evaluation.json and the items; None where they are not those wanted.
+
+  Args:
+    workdir: of the run.
+    wanted: (step, same_data, split).
+    dataset: Dataset, for the protocol of the split.
+  """
   import json
   import zipfile
   import zlib
@@ -63,8 +84,6 @@ def _scores(workdir, config, dataset, same_data):
   import numpy as np
 
   folder = workdir / "reports"
-  name = config.evaluate.split
-  wanted = config.train.steps, same_data, name
   try:
     text = (folder / "evaluation.json").read_text(encoding="utf-8")
     result = json.loads(text)
@@ -74,7 +93,7 @@ def _scores(workdir, config, dataset, same_data):
       items = dict(nats=file["nats"], weight=file["weight"])
     if (result["step"], result["same_data"], model["split"]) != wanted:
       return None
-    if model["protocol"] != dataset.splits[name].protocol:
+    if model["protocol"] != dataset.splits[model["split"]].protocol:
       return None
   except (
     OSError,
