@@ -81,6 +81,7 @@ def train_step(config, net, tx):
       train.make_train_step,
       objective(config, net),
       tx,
+      steps=config.train.steps,
       accumulate=config.train.accumulate,
       ema_decay=config.train.ema_decay,
     )

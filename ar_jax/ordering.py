@@ -8,6 +8,84 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ar_jax.types import Ordering
+
+
+def fixed(order_L):
+  """The Ordering of one order; the identity's `draw` gives None."""
+  order_1L = np.asarray(order_L, np.int32)[None]
+  identity = bool((order_1L == np.arange(order_1L.size)).all())
+  return Ordering(order_1L, lambda key_B: None if identity else order_1L)
+
+
+def by_keys(shape, keys):
+  """The order of sites sorted by what `keys` says of their pixels: int [L].
+
+  Args:
+    shape: (T,), a grid of one row; (H, W); or (H, W, S), whose S sub-pixels
+      follow one another.
+    keys: (row, column, H, W) -> tuple of int arrays like row, the first one
+      decides; ties are left as in the raster.
+  """
+
+  def order_of(H, W):
+    row, column = np.indices((H, W)).reshape(2, -1)
+    return np.lexsort(keys(row, column, H, W)[::-1])
+
+  return over_pixels(shape, order_of)
+
+
+def over_pixels(shape, order_of):
+  """The order of sites whose pixels lie as `order_of(H, W)`: int [L].
+
+  Args:
+    shape: as in `by_keys`.
+    order_of: (H, W) -> int [H * W].
+  """
+  H, W, S = grid(shape)
+  pixel_P = np.asarray(order_of(H, W))
+  return (pixel_P[:, None] * S + np.arange(S)).reshape(-1)
+
+
+def grid(shape):
+  """(H, W, S) of a sequence, a grid, or a grid with sub-pixels as sites.
+
+  Raises:
+    ValueError: more axes.
+  """
+  if len(shape) == 1:
+    return 1, shape[0], 1
+  if len(shape) == 2:
+    return (*shape, 1)
+  if len(shape) == 3:
+    return tuple(shape)
+  name = " x ".join(map(str, shape))
+  raise ValueError(f"takes (T,), (H, W) or (H, W, S), got the shape {name}")
+
+
+def only(ordering, name):
+  """The order of a family that has one: int [L].
+
+  Raises:
+    ValueError: several, or all; `name` is what they are called.
+  """
+  orders_KL = ordering.orders_KL
+  if orders_KL is None or len(orders_KL) != 1 or ordering.training:
+    raise ValueError(f"{name} is not one order, but a family of them")
+  return orders_KL[0]
+
+
+def trained(ordering):
+  """int32 [K, L], the orders that a network must take; None: all."""
+  return None if ordering.training is not None else ordering.orders_KL
+
+
+def draw_training(ordering, key_B, done):
+  """The orders that examples are trained in: of `training`, else of `draw`."""
+  if ordering.training is None:
+    return ordering.draw(key_B)
+  return ordering.training(key_B, done)
+
 
 def is_identity(ordering):
   """Whether every order of the family is the identity."""
@@ -76,12 +154,6 @@ def permute_conditions(y, order_BL, aligned):
     return y
   moved = {k: permute(v, order_BL) for k, v in y.items() if k in aligned}
   return {**y, **moved}
-
-
-def jumps(order_L, shape):
-  """Euclidean distance between sites of successive steps, float [L - 1]."""
-  at_LA = np.stack(np.unravel_index(order_L, shape), -1)
-  return np.linalg.norm(np.diff(at_LA, axis=0), axis=-1)
 
 
 def symmetry(shape, orders_KL):

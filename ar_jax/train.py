@@ -1,5 +1,6 @@
 """The train step, and the one loop that calls it."""
 
+import functools
 import math
 
 import jax
@@ -23,7 +24,13 @@ def example_keys(run_key, step, index_B):
 
 
 def make_train_step(
-  objective, tx, *, reduce=lambda tree: tree, accumulate=1, ema_decay=None
+  objective,
+  tx,
+  *,
+  steps,
+  reduce=lambda tree: tree,
+  accumulate=1,
+  ema_decay=None,
 ):
   """(state, batch, run_key) -> (state, metrics): one update, pure.
 
@@ -31,8 +38,10 @@ def make_train_step(
   divided, so the update is the same however examples lie on devices.
 
   Args:
-    objective: (params, batch, key_B) -> (nats_BL, weight_BL).
+    objective: (params, batch, key_B, done) -> (nats_BL, weight_BL); done is
+      the share of the updates that are behind, 0 to 1.
     tx: optax.GradientTransformation.
+    steps: updates in all.
     reduce: sums a pytree over devices, as psum does.
     accumulate: micro-batches that a batch is cut into, one after the other.
     ema_decay: of the averaged parameters, min(ema_decay, (1 + t) / (10 + t))
@@ -42,31 +51,31 @@ def make_train_step(
     grad_norm of the mean loss.
   """
 
-  def total(params, batch, key_B):
-    nats_BL, weight_BL = objective(params, batch, key_B)
+  def total(params, done, batch, key_B):
+    nats_BL, weight_BL = objective(params, batch, key_B, done)
     return jnp.sum(nats_BL * weight_BL), jnp.sum(weight_BL)
 
-  def sums(params, batch, key_B):
+  def accumulated(params, done, batch, key_B):
     value_and_grad = jax.value_and_grad(total, has_aux=True)
-    return value_and_grad(params, batch, key_B)
-
-  def accumulated(params, batch, key_B):
+    sums = functools.partial(value_and_grad, params, done)
     if accumulate == 1:
-      return sums(params, batch, key_B)
+      return sums(batch, key_B)
     parts = jax.tree.map(
       lambda a: a.reshape(accumulate, -1, *a.shape[1:]), (batch, key_B)
     )
 
     def body(carry, part):
-      return jax.tree.map(jnp.add, carry, sums(params, *part)), None
+      return jax.tree.map(jnp.add, carry, sums(*part)), None
 
-    shapes = jax.eval_shape(sums, params, *jax.tree.map(lambda a: a[0], parts))
+    shapes = jax.eval_shape(sums, *jax.tree.map(lambda a: a[0], parts))
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return jax.lax.scan(body, zeros, parts)[0]
 
   def train_step(state, batch, run_key):
     key_B = example_keys(run_key, state.step, batch.index_B)
-    (nats, weight), grads = reduce(accumulated(state.params, batch, key_B))
+    done = state.step / steps
+    reduced = reduce(accumulated(state.params, done, batch, key_B))
+    (nats, weight), grads = reduced
     grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -79,10 +79,14 @@ class Ordering(NamedTuple):
   orders_KL: int32 [K, L], all orders of the family; None: all L! of them.
   draw: (key_B) -> order_BL, [1, L] where every row is the same, None for the
     identity. `key_B` may be None for a family of one order.
+  training: (key_B, done) -> order_BL, where training draws other orders than
+    those that are scored and sampled; done: the share of the updates, 0 to 1.
+    None: `draw`.
   """
 
   orders_KL: np.ndarray | None
   draw: Callable
+  training: Callable | None = None
 
 
 class Condition(NamedTuple):

@@ -8,7 +8,9 @@ from ml_collections import config_dict
 # input, identity order, the start symbol a token of the vocabulary.
 GPT2 = dict(
   position="learned",
+  source=True,
   target=False,
+  step=False,
   norm="layernorm",
   mlp="gelu",
   mlp_ratio=4.0,
@@ -23,7 +25,9 @@ GPT2 = dict(
 # it takes any order.
 MODERN = dict(
   position="rotary",
+  source=True,
   target=True,
+  step=False,
   norm="rmsnorm",
   mlp="relu2",
   mlp_ratio=4.0,
@@ -37,10 +41,34 @@ PRESETS = dict(gpt2=GPT2, modern=MODERN)
 ORDERINGS = dict(
   raster=dict(name="raster"),
   reverse=dict(name="reverse"),
+  column=dict(name="column"),
+  symmetry=dict(name="symmetry", by_columns=False, upward=False, leftward=True),
+  snake=dict(name="snake"),
+  hilbert=dict(name="hilbert"),
+  z_curve=dict(name="z_curve"),
+  spiral=dict(name="spiral"),
+  spiral_out=dict(name="spiral", out=True),
+  diagonal=dict(name="diagonal"),
+  checkerboard=dict(name="checkerboard"),
+  subsample=dict(name="subsample"),
+  bit_reversal=dict(name="bit_reversal"),
+  center_out=dict(name="center_out"),
+  middle_out=dict(name="middle_out"),
+  blocks=dict(name="blocks", size=(4, 4)),
+  planes=dict(name="planes"),
   random=dict(name="random", seed=0),
-  fresh=dict(name="random", fresh=True),
-  shared=dict(name="random", fresh=True, shared=True),
+  interpolated=dict(name="interpolated", share=0.5, seed=0),
+  from_file=dict(
+    name="from_file",
+    path=config_dict.placeholder(str),
+    order=config_dict.placeholder(tuple),
+  ),
+  k_set=dict(name="k_set", count=8, seed=0),
+  all=dict(name="all"),
+  shared=dict(name="all", shared=True),
+  annealed=dict(name="annealed", start=0.5, stop=0.75),
 )
+SEVERAL = ("k_set", "all", "shared", "annealed")  # not one order
 AUDIO_HEADS = dict(
   categorical=dict(name="categorical"),
   discretized_logistic=dict(

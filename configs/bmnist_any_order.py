@@ -5,7 +5,7 @@
       --config.data.valid_path=binarized_mnist_valid.amat
   ar_jax evaluate --workdir=runs/any_order --config.evaluate.orders=8
 
-Arguments: tiny; ordering=fresh|raster|reverse|random.
+Arguments: tiny; ordering=all|raster|reverse|random.
 
 Each step is told the site that it reads and the one that it predicts. The
 NLL of one drawn order an item bounds that of the mixture; evaluate.orders=8
@@ -20,7 +20,7 @@ from configs import base
 
 def get_config(arg=None):
   """See the header."""
-  arg = base.parse(arg, tiny=False, ordering="fresh")
+  arg = base.parse(arg, tiny=False, ordering="all")
   config = base.get_base()
   config.data = base.binary_images()
   config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)

@@ -4,7 +4,7 @@
       --config.data.path=binarized_mnist_train.amat \\
       --config.data.valid_path=binarized_mnist_valid.amat
 
-Arguments: tiny; trunk=conv|mlp|attention; ordering=fresh|random|raster.
+Arguments: tiny; trunk=conv|mlp|attention; ordering=all|random|raster.
 
 The network predicts every site that is not known from those that are
 (Hoogeboom et al. 2021), a random step of a random order for each example.
@@ -19,7 +19,7 @@ from configs import base
 
 def get_config(arg=None):
   """See the header."""
-  arg = base.parse(arg, tiny=False, ordering="fresh", trunk="conv")
+  arg = base.parse(arg, tiny=False, ordering="all", trunk="conv")
   config = base.get_base()
   config.data = base.binary_images()
   config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)

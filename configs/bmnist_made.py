@@ -6,7 +6,7 @@
   ar_jax evaluate --workdir=runs/made --config.evaluate.orders=32
 
 Arguments: tiny; hidden=500; layers=1;
-ordering=random|raster|reverse|shared|fresh. `shared` draws one order for each
+ordering=random|raster|reverse|shared|all. `shared` draws one order for each
 batch (order-agnostic training, Germain et al. 2015): evaluate.orders=32 then
 mixes 32 orders at the joint level. Any .npz, .npy or .mat file of 0s and 1s
 will do: --config.data.key names the array.

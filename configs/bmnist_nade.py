@@ -3,11 +3,11 @@
   ar_jax train --config=configs/bmnist_nade.py --workdir=runs/nade \\
       --config.data.path=binarized_mnist_train.amat \\
       --config.data.valid_path=binarized_mnist_valid.amat
-  ar_jax train --config=configs/bmnist_nade.py:layers=2,ordering=fresh \\
+  ar_jax train --config=configs/bmnist_nade.py:layers=2,ordering=all \\
       --workdir=runs/deep_nade --config.data.path=binarized_mnist_train.amat
 
 Arguments: tiny; hidden=500; layers=1;
-ordering=random|raster|reverse|shared|fresh; objective=nll|order_agnostic
+ordering=random|raster|reverse|shared|all; objective=nll|order_agnostic
 (the second one predicts all sites that are not known yet in one pass: it takes
 layers=2 or more).
 

@@ -6,7 +6,7 @@
   ar_jax evaluate --workdir=runs/pixelcnn
   ar_jax sample --workdir=runs/pixelcnn --num=64 --out=images
 
-Arguments: tiny; ordering=raster|reverse|random|fresh|shared. In the raster's
+Arguments: tiny; ordering=raster|... of configs/base.py. In the raster's
 eight symmetries a mask of the kernel is enough; any other order has a mask for
 each site, of the same parameters, at 1.6 times the time a step.
 
@@ -27,7 +27,7 @@ def get_config(arg=None):
   config.data = base.binary_images()
   config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)
   config.model = base.pixelcnn(arg.tiny, blocks=7, width=64)
-  config.model.position = arg.ordering in ("fresh", "shared")
+  config.model.position = arg.ordering in base.SEVERAL
   base.images(config, arg.tiny, steps=8000, batch_size=50)
   config.optimizer.lr = 2e-3
   return config

@@ -6,7 +6,7 @@
       --config.data.data_dir=data/tfds
   ar_jax evaluate --workdir=runs/cifar10 --config.evaluate.split=test
 
-Arguments: tiny; ordering=raster|reverse|random|fresh|shared;
+Arguments: tiny; ordering=raster|... of configs/base.py;
 head=rgb_logistic|sites; labels=false|true.
 
 Published, bits/dim: 2.90 (Image Transformer), 2.80 (Sparse Transformer, 59 M

@@ -2,10 +2,10 @@
 
   ar_jax train --config=configs/digits_gpt.py --workdir=runs/digits_gpt
   ar_jax evaluate --workdir=runs/digits_gpt
-  ar_jax train --config=configs/digits_gpt.py:ordering=fresh \\
+  ar_jax train --config=configs/digits_gpt.py:ordering=all \\
       --workdir=runs/digits_any
 
-Arguments: tiny; ordering=raster|reverse|random|fresh|shared;
+Arguments: tiny; ordering=raster|... of configs/base.py;
 labels=true|false.
 
 measured: not yet

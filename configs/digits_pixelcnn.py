@@ -3,7 +3,7 @@
   ar_jax train --config=configs/digits_pixelcnn.py --workdir=runs/digits_cnn
   ar_jax evaluate --workdir=runs/digits_cnn
 
-Arguments: tiny; ordering=raster|reverse|random|fresh|shared;
+Arguments: tiny; ordering=raster|... of configs/base.py;
 labels=true|false.
 
 measured: not yet
@@ -19,7 +19,7 @@ def get_config(arg=None):
   config.data = base.digits(arg)
   config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)
   config.model = base.pixelcnn(arg.tiny, blocks=6, width=96)
-  config.model.position = arg.ordering in ("fresh", "shared")
+  config.model.position = arg.ordering in base.SEVERAL
   config.model.dropout = 0.2
   base.images(config, arg.tiny, steps=3000, batch_size=64)
   return config

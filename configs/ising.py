@@ -6,7 +6,7 @@
       --workdir=runs/ising_random
 
 Arguments: tiny; model=gated_pixelcnn|pixelcnn|diagonal_bilstm|row_lstm|gpt;
-ordering=raster|reverse|random|fresh|shared (gpt and pixelcnn take all of them,
+ordering=raster|... of configs/base.py (gpt and pixelcnn take all of them,
 the others the raster orders); size=8, the sites of a side.
 
 The joint entropy is the same in every order: 40.505488 bits an image of 8x8,

@@ -4,7 +4,7 @@
   ar_jax train --config=configs/markov_gpt.py:source=even --workdir=runs/even
 
 Arguments: tiny; source=two_state|golden_mean|even|random;
-ordering=raster|reverse|random|fresh.
+ordering=raster|... of configs/base.py.
 
 The entropy of every order is the same, that of the source; the excess over
 it is printed beside the NLL. Below it by more than chance would be a leak.

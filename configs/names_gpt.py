@@ -4,7 +4,7 @@
       --config.data.path=names.txt
   ar_jax sample --workdir=runs/names --num=20
 
-Arguments: tiny; ordering=raster|reverse|random|fresh.
+Arguments: tiny; ordering=raster|... of configs/base.py.
 
 An item ends with an end symbol that fills the rest of its sites. Left to
 right, items count up to it; in every other order the fill is seen before what

@@ -4,7 +4,7 @@
   ar_jax evaluate --workdir=runs/photos_gpt
   ar_jax sample --workdir=runs/photos_gpt --num=16 --out=patches
 
-Arguments: tiny; ordering=raster|reverse|random|fresh|shared;
+Arguments: tiny; ordering=raster|... of configs/base.py;
 head=rgb_logistic|sites. rgb_logistic models the colors of a pixel jointly, by
 a mixture of discretized logistics; sites makes each of them a site of its own,
 with a softmax over 256 values, and sequences three times as long.

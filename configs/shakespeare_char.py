@@ -5,7 +5,7 @@
   ar_jax evaluate --workdir=runs/shakes --stride=8
 
 Arguments: tiny; setting=cpu|gpu; preset=gpt2|modern; optimizer=adamw|muon;
-ordering=raster|reverse|random|fresh (others than raster: preset=modern).
+ordering=raster|... of configs/base.py (others than raster: preset=modern).
 
 Settings (karpathy/nanoGPT, README and config/train_shakespeare_char.py):
   cpu: 4 layers, 4 heads, width 128, context 64, batch 12, 2000 steps;

@@ -3,7 +3,7 @@
   ar_jax train --config=configs/text_gpt.py --workdir=runs/text
   ar_jax train --config=configs/text_gpt.py:ordering=reverse --workdir=runs/rl
 
-Arguments: tiny; ordering=raster|reverse|random|fresh; preset=modern|gpt2;
+Arguments: tiny; ordering=raster|... of configs/base.py; preset=modern|gpt2;
 data=python_docs|text_file|token_files (then --config.data.path=FILES or DIR).
 Token files may be larger than memory, so only the unigram stands beside them:
 

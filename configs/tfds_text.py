@@ -5,7 +5,7 @@
   ar_jax train --config=configs/tfds_text.py:tiny --workdir=runs/tfds
 
 Arguments: tiny; dataset=my_text|tiny_shakespeare|lm1b;
-ordering=raster|reverse|random|fresh; preset=modern|gpt2. Another name:
+ordering=raster|... of configs/base.py; preset=modern|gpt2. Another name:
 --config.data.dataset=NAME; another folder: --config.data.data_dir=DIR.
 
 my_text: any text files, by lines, as above.

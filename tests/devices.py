@@ -37,7 +37,11 @@ def main(out):
   for accumulate in (1, 2):
     step = parallel.data_parallel(
       functools.partial(
-        train.make_train_step, objective, tx, accumulate=accumulate
+        train.make_train_step,
+        objective,
+        tx,
+        steps=5,
+        accumulate=accumulate,
       )
     )
     copy = jax.tree.map(jnp.copy, params)  # the step donates its state

@@ -24,9 +24,9 @@ def _trained(folder, path, **overrides):
 
 @pytest.fixture(scope="module")
 def every(tmp_path_factory):
-  """A GPT in fresh orders."""
+  """A GPT in all orders."""
   folder = tmp_path_factory.mktemp("every")
-  path = "configs/markov_gpt.py:tiny,ordering=fresh"
+  path = "configs/markov_gpt.py:tiny,ordering=all"
   return _trained(folder, path, **{"evaluate.baselines": ("marginal",)})
 
 

@@ -25,6 +25,8 @@ CORE = {
   "schedules": (),
   "writer": ("errors", "registry.nearest"),
   "ordering": ("types",),
+  "order_statistics": (),
+  "compare": ("errors",),
   "likelihood": ("types", "ordering"),
   "decode": ("types", "ordering"),
   "registry": ("errors",),
@@ -64,7 +66,13 @@ ROOMS = {
   "nn": ("types", "ordering", "nn"),
   "models": ("types", "ordering", "nn", "decode", "errors"),
   "heads": ("types", "filters", "bins", "errors"),
-  "orderings": ("types", "ordering", "errors"),
+  "orderings": (
+    "types",
+    "ordering",
+    "order_statistics",
+    "errors",
+    "registry.build",
+  ),
   "tokens": ("errors", "corpus", "text", "registry.nearest", "tokens"),
   "proofs": (
     "types",

@@ -36,7 +36,7 @@ def build(spec, section):
   """(model, head) of a network, for all orders."""
   name = "categorical" if spec.num_values else "gaussian_mixture"
   head = registry.build("heads", dict(name=name), spec)
-  every = registry.build("orderings", dict(name="random", fresh=True), (2,))
+  every = registry.build("orderings", dict(name="all"), (2,))
   return ardm.make(spec, head, every, **section), head
 
 
@@ -180,6 +180,6 @@ def test_objective_enumerated(every):
 
 def test_objective_needs_predict():
   model, head = build(LINE, MLP)
-  every = registry.build("orderings", dict(name="random", fresh=True), (5,))
+  every = registry.build("orderings", dict(name="all"), (5,))
   with pytest.raises(ValueError, match="train this one by nll"):
     order_agnostic.make(model._replace(predict=None), head, every)

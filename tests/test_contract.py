@@ -25,7 +25,7 @@ from ar_jax.types import Condition, DataSpec
 SMALL = dict(name="gpt", depth=1, width=8, heads=2, target=True)
 CATEGORICAL = (("name", "categorical"),)
 GAUSSIAN = (("name", "gaussian_mixture"),)  # of real values
-EVERY = dict(name="random", fresh=True)  # all L! orders
+EVERY = dict(name="all")  # all L! orders
 SPEC = DataSpec((4,), 1, 3)
 LABELED = DataSpec((4,), 1, 3, None, dict(label=Condition("label", 2)))
 FLOAT32 = (("gpt", 1), ("wavenet", 0))  # entries

@@ -37,7 +37,7 @@ def trained(init, objective, batch_at, steps, lr=1e-2):
   losses = []
   state = train.fit(
     state,
-    jax.jit(train.make_train_step(objective, tx)),
+    jax.jit(train.make_train_step(objective, tx, steps=steps)),
     batch_at,
     jax.random.key(1),
     steps=steps,
@@ -86,9 +86,7 @@ def uniform_batch(step, size=64):
 
 @pytest.mark.parametrize("orders", ["raster", "fresh"])
 def test_uniform_tokens_cost_log_v(orders, record_property):
-  sections = dict(
-    raster=dict(name="raster"), fresh=dict(name="random", fresh=True)
-  )
+  sections = dict(raster=dict(name="raster"), fresh=dict(name="all"))
   model, _, _, objective = network(UNIFORM, sections[orders])
   _, losses = trained(model.init, objective, uniform_batch, steps=150)
   figure = contract.entropy_floor(losses, 4)

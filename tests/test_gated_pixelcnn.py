@@ -121,7 +121,7 @@ def test_other_orders_are_refused():
     small_case(order_L=snake)
   spec = DataSpec((2, 3), 1, 2)
   head = registry.build("heads", dict(name="categorical"), spec)
-  every = registry.build("orderings", dict(name="random", fresh=True), (2, 3))
+  every = registry.build("orderings", dict(name="all"), (2, 3))
   with pytest.raises(ValueError, match="gated_pixelcnn takes one of the eight"):
     gated_pixelcnn.make(spec, head, every)
   two = Ordering(np.stack([np.arange(6), np.arange(6)[::-1]]), None)

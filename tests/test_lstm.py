@@ -159,7 +159,7 @@ def _build(spec, *, order="raster", **section):
   sections = dict(
     raster=dict(name="raster"),
     reverse=dict(name="reverse"),
-    fresh=dict(name="random", fresh=True),
+    all=dict(name="all"),
   )
   ordering = registry.build("orderings", sections[order], spec.shape)
   section = dict(depth=2, width=8) | section
@@ -263,9 +263,9 @@ def test_dropout_has_one_mask_for_all_steps():
 def test_refuses_what_does_not_go_together():
   spec = DataSpec((4,), 1, 3)
   _build(spec, order="reverse")  # one order: blind, and no need to know
-  _build(spec, order="fresh", target=True)
+  _build(spec, order="all", target=True)
   with pytest.raises(ValueError, match="model.target=True"):
-    _build(spec, order="fresh")
+    _build(spec, order="all")
   with pytest.raises(ValueError, match="one channel"):
     _build(spec._replace(channels=2), tied=True)
   with pytest.raises(ValueError, match="'elman' is none of lstm, gru"):

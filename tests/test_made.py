@@ -331,7 +331,7 @@ def test_conditions_it_cannot_take():
 
 def test_shared_orders():
   """One fresh order for a batch, by the key of its first example."""
-  section = dict(name="random", fresh=True)
+  section = dict(name="all")
   each = registry.build("orderings", section, (5,))
   shared = registry.build("orderings", dict(section, shared=True), (5,))
   assert shared.orders_KL is None
@@ -340,5 +340,3 @@ def test_shared_orders():
     drawn = jax.jit(shared.draw)(key_B)
     assert drawn.dtype == np.int32
     assert np.array_equal(drawn, each.draw(key_B)[:1])
-  with pytest.raises(ValueError, match="fresh=True"):
-    registry.build("orderings", dict(name="random", shared=True), (5,))

@@ -26,7 +26,7 @@ def compositions(total, parts):
 def case():
   """A Case of one small network, in float64."""
   head = registry.build("heads", dict(name="categorical"), SPEC)
-  every = registry.build("orderings", dict(name="random", fresh=True), (4,))
+  every = registry.build("orderings", dict(name="all"), (4,))
   model = ardm.make(SPEC, head, every, trunk="mlp", depth=1, width=8)
   params = cases.random_params(model, scale=1.0)
   return cases.Case(model, head, SPEC, params, np.array([[2, 0, 3, 1]]))

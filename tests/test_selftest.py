@@ -333,12 +333,12 @@ def test_a_run_on_text(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ordering", ["random", "fresh"])
+@pytest.mark.parametrize("ordering", ["random", "all"])
 def test_a_run_in_another_order(tmp_path, capsys, ordering):
   config = f"configs/markov_gpt.py:tiny,ordering={ordering}"
   run = trained(tmp_path / "run", config, "--config.data.length=8")
   out = check_run(run, capsys)
-  orders = dict(random="1 order", fresh="2 orders")[ordering]
+  orders = dict(random="1 order", all="2 orders")[ordering]
   assert f"all 256 x {orders}, every swap" in out
 
 

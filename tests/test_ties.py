@@ -20,7 +20,7 @@ ROWS = 64
 
 
 def _model():
-  fresh = dict(name="random", fresh=True)
+  fresh = dict(name="all")
   ordering = registry.build("orderings", fresh, SPEC.shape)
   head = registry.build("heads", dict(name="categorical"), SPEC)
   section = dict(name="gpt", depth=2, width=32, heads=4, target=True)

@@ -12,7 +12,7 @@ from ar_jax import errors, train
 from ar_jax.types import Batch
 
 
-def _objective(params, batch, key_B):
+def _objective(params, batch, key_B, done):
   """Squared distance to w; the key only where a test asks for it."""
   del key_B
   return (batch.x_BLC[..., 0] - params["w"]) ** 2, batch.weight_BL
@@ -36,7 +36,7 @@ def _state(tx, **kwargs):
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
 def test_update_is_the_gradient_of_sum_over_weight(accumulate):
   tx = optax.sgd(0.5)
-  step = train.make_train_step(_objective, tx, accumulate=accumulate)
+  step = train.make_train_step(_objective, tx, steps=10, accumulate=accumulate)
   state, metrics = step(_state(tx), BATCH, jax.random.key(0))
   # Mean of micro-batch means would be another number: the weights differ.
   np.testing.assert_allclose(state.params["w"], np.mean([1, 2, 3, 7]))
@@ -48,7 +48,7 @@ def test_update_is_the_gradient_of_sum_over_weight(accumulate):
 def test_reduce_gets_sums_before_the_division():
   tx = optax.sgd(0.5)
   twice = functools.partial(jax.tree.map, lambda a: 2 * a)
-  step = train.make_train_step(_objective, tx, reduce=twice)
+  step = train.make_train_step(_objective, tx, steps=10, reduce=twice)
   state, metrics = step(_state(tx), BATCH, jax.random.key(0))
   np.testing.assert_allclose(state.params["w"], np.mean([1, 2, 3, 7]))
   assert metrics["weight"] == 8
@@ -56,7 +56,7 @@ def test_reduce_gets_sums_before_the_division():
 
 def test_average_follows_its_recursion():
   tx = optax.sgd(0.25)
-  step = train.make_train_step(_objective, tx, ema_decay=0.5)
+  step = train.make_train_step(_objective, tx, steps=10, ema_decay=0.5)
   state = _state(tx, ema_decay=0.5)
   average = 0.0
   for t in range(20):
@@ -81,7 +81,7 @@ def test_keys_belong_to_the_example_and_the_step():
 def _fit(batch_at, states, *, steps=7, every=3):
   tx = optax.sgd(0.1)
   seen = []
-  step = jax.jit(train.make_train_step(_objective, tx))
+  step = jax.jit(train.make_train_step(_objective, tx, steps=10))
   state = train.fit(
     _state(tx),
     step,

@@ -75,6 +75,9 @@ TINY = [
     start=0,
     rows=5,
   ),
+  dict(spec=_SPEC, **_SMALL, target=True, step=True),
+  dict(spec=_SPEC, **_SMALL, position="learned", target=True, step=True),
+  dict(spec=_SPEC, **_SMALL, source=False, step=True, orderings=("random",)),
 ]
 
 
@@ -88,7 +91,9 @@ def make(
   heads,
   kv_heads=None,
   position="rotary",
+  source=True,
   target=False,
+  step=False,
   norm="rmsnorm",
   mlp="relu2",
   mlp_ratio=4.0,
@@ -111,9 +116,13 @@ def make(
     width: D.
     heads: query heads H.
     kv_heads: key-value heads, a divisor of `heads`; None: as many.
-    position: "learned", "sinusoidal" (added) or "rotary" (queries by target
-      where told, keys by source).
-    target: whether a step is told which site it predicts.
+    position: how a step is told where it is: "learned", "sinusoidal" (added)
+      or "rotary" (queries by target where told, else by source, keys by
+      source; by the step alone where `step` is told; what has no part in the
+      rotation is added, learned).
+    source: whether a step is told the site whose value it reads.
+    target: whether it is told which site it predicts.
+    step: whether it is told its number t, which no order changes.
     norm: "layernorm" or "rmsnorm".
     mlp: "gelu" (tanh form), "relu2" or "swiglu" (at 2/3 of the ratio).
     mlp_ratio: hidden width over width.
@@ -130,7 +139,8 @@ def make(
     ValueError: arguments that do not go together; says which and why.
   """
   kv_heads = heads if kv_heads is None else kv_heads
-  _check(spec, head, ordering, width, heads, kv_heads, target, tied, start)
+  told = dict(source=source, target=target, step=step)
+  _check(spec, head, ordering, width, heads, kv_heads, told, tied, start)
   V = spec.num_values
   if rows not in (None, V) and (V is None or rows < V or not tied):
     raise ValueError(f"rows {rows} must be V = {V}, or more with tied=True")
@@ -147,7 +157,7 @@ def make(
     position=arguments.choose(
       "position", position, ("learned", "sinusoidal", "rotary")
     ),
-    target=target,
+    told=tuple(n for n, given in told.items() if given),
     norm=arguments.choose("norm", norm, tuple(blocks.NORMS)),
     dropout=dropout,
     scheme=arguments.choose("init", init, blocks.INITS),
@@ -207,9 +217,11 @@ def make(
     )
     return theta_BKP, dict(cache, layers=layers)
 
-  step = decode.one_step(extend)
+  one_step = decode.one_step(extend)
   aligned = condition.aligned(spec.conditions)
-  return Model(init_params, apply, init_cache, step, extend, aligned=aligned)
+  return Model(
+    init_params, apply, init_cache, one_step, extend, aligned=aligned
+  )
 
 
 class _GPT(nn.Module):
@@ -224,7 +236,7 @@ class _GPT(nn.Module):
   tied: bool
   bias: bool
   position: str
-  target: bool
+  told: tuple
   norm: str
   dropout: float
   scheme: str
@@ -283,45 +295,52 @@ class _GPT(nn.Module):
     return Dense(self.num_params, False, init, name="head")(h_BKD), layers
 
   def _positions(self, rows, t, K, dtype):
-    """What is added for source and for target: each [1|B, K, D]."""
-    names = ["source"] if self.position != "rotary" else []
-    names += ["target"] if self.target else []
-    for name in names:
+    """What is added for each that is told: [1|B, K, D]."""
+    rotated = "step" if "step" in self.told else "source"
+    for name in self.told:
+      if self.position == "rotary" and name == rotated:
+        continue
+      # Steps are told as the sites of a sequence in raster order would be.
+      shape = (self.spec.length,) if name == "step" else self.spec.shape
+      lying = None if name == "step" else rows
       first = t + (name == "target")
       if self.position == "sinusoidal":
-        table = positions.sinusoidal(self.spec.shape, self.width)
-        offset = positions.take(jnp.asarray(table, dtype), rows, first, K)
+        table = positions.sinusoidal(shape, self.width)
+        offset = positions.take(jnp.asarray(table, dtype), lying, first, K)
         init = nn.initializers.normal(0.02)
         yield Dense(self.width, False, init, name=name)(offset)
       else:
-        shape, width = self.spec.shape, self.width
-        table = positions.learned(self.param, name, shape, width)
-        yield positions.take(table, rows, first, K)
+        table = positions.learned(self.param, name, shape, self.width)
+        yield positions.take(table, lying, first, K)
 
   def _angles(self, rows, t, K, dtype):
     """Rotations of the queries and of the keys, or None."""
-    if self.position != "rotary":
+    if self.position != "rotary" or self.told in ((), ("target",)):
       return None
     head_dim = self.width // self.block["heads"]
-    table = positions.rotary(self.spec.shape, head_dim)
-    table = jnp.asarray(table, dtype)
-    source = positions.take(table, rows, t, K)
-    if not self.target:
+    by_step = "step" in self.told
+    shape = (self.spec.length,) if by_step else self.spec.shape
+    table = jnp.asarray(positions.rotary(shape, head_dim), dtype)
+    source = positions.take(table, None if by_step else rows, t, K)
+    if by_step or "target" not in self.told:
       return source, source
     return positions.take(table, rows, t + 1, K), source
 
 
-def _check(spec, head, ordering, width, heads, kv_heads, target, tied, start):
+def _check(spec, head, ordering, width, heads, kv_heads, told, tied, start):
   """Raises ValueError for arguments that do not go together."""
   if width % heads or heads % kv_heads:
     raise ValueError(
       f"width {width} must divide by heads {heads}, and heads by"
       f" kv_heads {kv_heads}"
     )
-  if not target and not orders.is_identity(ordering):
+  family = orders.trained(ordering)
+  several = family is None or len(family) > 1
+  enough = told["target"] or (told["step"] and not several)
+  if not enough and (several or not orders.is_identity(ordering)):
     raise ValueError(
-      "an order other than raster needs model.target=True, or no step"
-      " knows which site it predicts"
+      "an order other than raster needs model.target=True, or one fixed order"
+      " model.step=True, or no step knows which site it predicts"
     )
   if spec.num_values is None and (tied or start is not None):
     raise ValueError("real values have no table: tied=False, start=None")

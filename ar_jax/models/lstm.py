@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ar_jax import decode
+from ar_jax import ordering as orders
 from ar_jax.nn import arguments, condition, rnn
 from ar_jax.nn import block as blocks
 from ar_jax.nn import position as positions
@@ -243,7 +244,7 @@ class _Net(nn.Module):
 
 def _check(spec, head, ordering, target, tied):
   """Raises ValueError for arguments that do not go together."""
-  orders_KL = ordering.orders_KL
+  orders_KL = orders.trained(ordering)
   if not target and (orders_KL is None or len(orders_KL) > 1):
     raise ValueError(
       "several orders need model.target=True, or no step knows which site it"

@@ -17,6 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 from ar_jax import decode
+from ar_jax import ordering as orders
 from ar_jax.nn import causal_conv, condition
 from ar_jax.nn.dense import Dense, matmul
 from ar_jax.nn.dropout import dropout, fold
@@ -95,7 +96,8 @@ def make(
   sizes = kernel, residual, skip, gate, front_kernel, *dilations
   if not dilations or min(sizes) < 1:
     raise ValueError(f"dilations {dilations} and all sizes must be 1 or more")
-  if ordering.orders_KL is None or len(ordering.orders_KL) > 1:
+  orders_KL = orders.trained(ordering)
+  if orders_KL is None or len(orders_KL) > 1:
     raise ValueError(
       "wavenet is not told which site it predicts, so it takes one fixed"
       " order; a family of several needs a model with target=True, as gpt"

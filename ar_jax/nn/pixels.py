@@ -44,7 +44,7 @@ def grid(spec, ordering, name):
   """
   shape(spec, name)
   try:
-    turned = orders.symmetry(spec.shape, ordering.orders_KL)
+    turned = orders.symmetry(spec.shape, orders.trained(ordering))
   except ValueError as e:
     raise ValueError(f"{name} {e}") from e
   return Grid(*turned, *(1,) * (3 - len(turned)))

@@ -1,6 +1,7 @@
 """Negative log-likelihood under the ordering: the loss of the family."""
 
 from ar_jax import likelihood
+from ar_jax import ordering as orders
 from ar_jax.nn.dropout import fold
 
 TINY = [dict()]
@@ -13,9 +14,9 @@ def make(model, head, ordering):
   their mixture.
   """
 
-  def objective(params, batch, key_B):
-    """(params, Batch, keys [B]) -> (nats [B, L], weight [B, L])."""
-    order_BL = ordering.draw(fold(key_B, 0))
+  def objective(params, batch, key_B, done=1.0):
+    """(params, Batch, keys [B], share) -> (nats [B, L], weight [B, L])."""
+    order_BL = orders.draw_training(ordering, fold(key_B, 0), done)
     log_prob_BL = likelihood.log_prob(
       model,
       head,

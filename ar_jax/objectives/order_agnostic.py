@@ -29,9 +29,9 @@ def make(model, head, ordering):
     )
   every = ordering.orders_KL is None
 
-  def objective(params, batch, key_B):
-    """(params, Batch, keys [B]) -> (nats [B, L], weight [B, L])."""
-    order_BL = ordering.draw(fold(key_B, 0))
+  def objective(params, batch, key_B, done=1.0):
+    """(params, Batch, keys [B], share) -> (nats [B, L], weight [B, L])."""
+    order_BL = orders.draw_training(ordering, fold(key_B, 0), done)
     L = batch.x_BLC.shape[1]
     step_B = jax.vmap(lambda key: jax.random.randint(key, (), 0, L))(
       fold(key_B, 1)

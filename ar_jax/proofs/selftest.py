@@ -20,7 +20,7 @@ from ar_jax.types import Batch, DataSpec
 SECONDS = 40  # after which no other subject is begun
 SPEC = DataSpec((4,), 1, 3)
 SMALL = dict(name="gpt", depth=1, width=8, heads=2, target=True)
-EVERY = dict(name="random", fresh=True)  # all L! orders
+EVERY = dict(name="all")  # all L! orders
 
 
 def default(seconds=SECONDS):
@@ -175,7 +175,7 @@ def _resumes(updates):
   ordering = registry.build("orderings", EVERY, SPEC.shape)
   nll = registry.build("objectives", dict(name="nll"), model, head, ordering)
   tx = optim.make(steps=updates, lr=1e-2, warmup=1, weight_decay=0.1)
-  step = jax.jit(train.make_train_step(nll, tx, ema_decay=0.9))
+  step = jax.jit(train.make_train_step(nll, tx, steps=updates, ema_decay=0.9))
 
   def go_on(state, steps):
     return train.fit(
