@@ -43,6 +43,19 @@ def dataset(config):
   return made
 
 
+def kept(config):
+  """The config that a run keeps: with what a plugin has read from a file.
+
+  A family of orders may expose `keep(section)` for that.
+  """
+  section = configs.plain(config.ordering)
+  plugin = registry.load("orderings", section["name"])
+  if not hasattr(plugin, "keep"):
+    return config
+  section = plugin.keep(section)
+  return configs.restore(dict(configs.plain(config), ordering=section))
+
+
 def network(config, spec):
   """The Network of a config over data of `spec`."""
   plain = configs.plain(config)

@@ -38,7 +38,7 @@ class View(NamedTuple):
 
 
 _PLACES = ("path", "valid_path", "test_path", "tokenizer", "data_dir")
-_PLACES = tuple(f"data.{name}" for name in _PLACES)
+_PLACES = (*(f"data.{name}" for name in _PLACES), "ordering.path")
 
 SILENT = View(*(lambda *_: None for _ in View._fields))
 
@@ -64,6 +64,7 @@ def train(
     DataError: the data is not what the run began with.
   """
   workdir = pathlib.Path(workdir)
+  config = assemble.kept(config)
   _check_numbers(config)
   if checkpoint.exists(workdir):
     _check_config(config, workdir)

@@ -82,13 +82,19 @@ def autocorrelation(x_NL, order_L, lags):
 
 
 def summary(order_L, shape, radius=1):
-  """Figures of one order, by name."""
+  """Figures of one order, by name.
+
+  Known neighbors are given as quantiles over sites, 10, 50 and 90 %: their
+  mean is that of every order, for of two near sites one is known to the other.
+  `alone` is the share of sites with none.
+  """
   jump = jumps(order_L, shape)
   known_L = known_neighbors(order_L, shape, radius)
   raster_L = np.arange(len(order_L))
   return dict(
     mean_jump=float(jump.mean()) if len(jump) else 0.0,
     largest_jump=float(jump.max()) if len(jump) else 0.0,
-    known_neighbors=float(known_L.mean()),
+    known_neighbors=np.quantile(known_L, [0.1, 0.5, 0.9]).tolist(),
+    alone=float((known_L == 0).mean()),
     kendall_tau=kendall_tau(order_L, raster_L),
   )

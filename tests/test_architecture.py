@@ -27,8 +27,16 @@ CORE = {
   "ordering": ("types",),
   "order_statistics": (),
   "compare": ("errors",),
+  "gallery": (
+    "errors",
+    "registry",
+    "ordering",
+    "order_statistics",
+    "levels",
+  ),
   "likelihood": ("types", "ordering"),
   "decode": ("types", "ordering"),
+  "levels": ("types", "ordering", "decode"),
   "registry": ("errors",),
   "parallel": ("errors",),
   "optim": ("errors", "registry.nearest"),
@@ -121,7 +129,7 @@ ROOMS = {
     "commands",
   ),
 }
-ROOMS["samplers"] = ROOMS["objectives"]
+ROOMS["samplers"] = (*ROOMS["objectives"], "levels")
 PLUGINS = (
   "models",
   "heads",

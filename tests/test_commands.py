@@ -116,7 +116,39 @@ def test_show_order(capsys):
   assert program.main(["show_order", "reverse", "--shape", "2x3"]) == 0
   out = capsys.readouterr().out
   assert "5 4 3\n2 1 0" in out
-  assert "mean jump 1.25, largest 2.24" in out
+  assert "mean jump 1.25, largest jump 2.24" in out
+  assert "alone 0.17, tau to raster -1.00" in out
+
+
+def test_show_order_draws_and_reads_options(tmp_path, capsys):
+  picture = tmp_path / "order.png"
+  argv = ["show_order", "blocks", "--shape=4x4", "--set", "size=[2,2]"]
+  assert program.main([*argv, f"--out={picture}"]) == 0
+  assert " 0  1  4  5\n 2  3  6  7\n" in capsys.readouterr().out
+  assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_show_order_of_a_config_tells_its_data_and_its_network(capsys):
+  config = "--config=configs/ising.py:model=pixelcnn,tiny"
+  flags = ["--config.model.first_kernel=3", "--config.model.blocks=3"]
+  assert program.main(["show_order", config, *flags]) == 0
+  out = capsys.readouterr().out
+  assert "raster: the step" in out
+  side = round(out.count("\n") - 2)
+  assert f"levels {3 * side - 2} of {side * side} steps" in out
+  correlation = float(out.split("at 1, 2, 4 ")[1].split(",")[0])
+  assert 0.3 < correlation < 0.9
+  assert program.main(["show_order", "hilbert", config]) == 0
+  assert "hilbert: the step" in capsys.readouterr().out
+
+
+def test_the_gallery_shows_every_family(tmp_path):
+  assert program.main(["show_order", f"--gallery={tmp_path}"]) == 0
+  page = (tmp_path / "orderings.md").read_text()
+  for name in registry.names("orderings"):
+    assert name in page, name
+  assert page == (ROOT / "docs" / "orderings.md").read_text()
+  assert (tmp_path / "orderings.png").stat().st_size > 50_000
 
 
 TRAIN = ["train", "--config=configs/text_gpt.py:tiny", "--workdir=/nowhere/x"]
@@ -139,6 +171,11 @@ TRAIN = ["train", "--config=configs/text_gpt.py:tiny", "--workdir=/nowhere/x"]
     (["sample", "--workdir=/nowhere"], 3, "holds no run"),
     (["show_order", "snail", "--shape=4"], 2, "no plugin named 'snail'"),
     (["show_order", "raster", "--shape=4xx"], 2, "no shape such as 16x16"),
+    (["show_order", "raster"], 2, "and its --shape"),
+    (["show_order", "all", "--shape=4"], 2, "all is not one order"),
+    (["show_order", "blocks", "--shape=4"], 2, "needs 'size'"),
+    (["show_order", "snake", "--shape=4", "--set=x"], 2, "takes KEY=VALUE"),
+    (["show_order", "snake", "--shape=2x2x2x2"], 2, "the shape 2 x 2 x 2 x 2"),
     (["sweep", "experiments/none.py", "--workdir=/x"], 2, "no file"),
     (
       ["sweep", "experiments/none.py", "--workdir=/x", "--config.seed=1"],

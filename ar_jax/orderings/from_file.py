@@ -23,16 +23,23 @@ def make(shape, *, path=None, order=None):
     DataError: no such file, or no order of these sites.
     ValueError: neither of the two.
   """
-  return ordering.fixed(_read(shape, path, order))
+  length = int(np.prod(shape))
+  order_L = _read(path, order)
+  if len(order_L) != length:
+    raise errors.DataError(
+      f"{path or 'order'}: an order of {len(order_L)} sites, but items have"
+      f" {length}"
+    )
+  return ordering.fixed(order_L)
 
 
-def keep(section, shape):
+def keep(section):
   """The section of a run's config, which needs no file."""
-  made = make(shape, path=section["path"], order=section["order"])
-  return dict(section, order=tuple(made.orders_KL[0].tolist()))
+  order_L = _read(section["path"], section["order"])
+  return dict(section, order=tuple(order_L.tolist()))
 
 
-def _read(shape, path, order):
+def _read(path, order):
   if order is not None:
     where, found = "order", np.asarray(order)
   elif path:
@@ -43,11 +50,10 @@ def _read(shape, path, order):
       raise errors.DataError(f"{path} cannot be read as .npy: {e}") from e
   else:
     raise ValueError("give the file of the order: path, or order=(...)")
-  length = int(np.prod(shape))
-  integers = found.dtype.kind in "iu" and found.shape == (length,)
-  if not integers or (np.sort(found) != np.arange(length)).any():
+  integers = found.dtype.kind in "iu" and found.ndim == 1 and found.size
+  if not integers or (np.sort(found) != np.arange(found.size)).any():
     raise errors.DataError(
-      f"{where}: an order of {length} sites has each of 0..{length - 1} once,"
-      f" as int [{length}]; this is {found.dtype} of shape {found.shape}"
+      f"{where}: an order is int [L] and has each of 0..L - 1 once; this is"
+      f" {found.dtype} of shape {list(found.shape)}"
     )
   return found
