@@ -35,6 +35,8 @@ class Score(NamedTuple):
   nats_N, weight_N: the same for each item.
   estimator: "exact", "exact: mixture of K orders", or "bound": one drawn
     order for each item.
+  site_L, step_L: Along, the same at each site and at each step of the order;
+    of several orders that all items are scored under, summed over them.
   """
 
   nats: float
@@ -44,6 +46,20 @@ class Score(NamedTuple):
   estimator: str
   split: str
   protocol: str
+  site_L: Any = None
+  step_L: Any = None
+
+
+class Along(NamedTuple):
+  """Totals along the axis L, summed over items, float64 [L]."""
+
+  nats: Any
+  weight: Any
+
+  def mean(self):
+    """Mean nats of each site or step: the cross-entropy; nan if unscored."""
+    with np.errstate(invalid="ignore"):
+      return self.nats / self.weight
 
 
 def make_score(model, head, ordering, seed):
@@ -54,17 +70,15 @@ def make_score(model, head, ordering, seed):
   """
 
   def score(params, batch):
-    key_B = jax.vmap(jax.random.fold_in, (None, 0))(
-      jax.random.key(seed), batch.index_B
-    )
+    order_BL = ordering.draw(_keys(seed, batch.index_B))
     return -likelihood.log_prob(
-      model, head, params, batch.x_BLC, ordering.draw(key_B), batch.y
+      model, head, params, batch.x_BLC, order_BL, batch.y
     )
 
   return parallel.map_batch(score)
 
 
-def evaluate(score, params, split, name, batch_size, ordering):
+def evaluate(score, params, split, name, batch_size, ordering, seed=0):
   """Scores every item of a split exactly once.
 
   Args:
@@ -74,24 +88,41 @@ def evaluate(score, params, split, name, batch_size, ordering):
     name: of the split, for the record.
     batch_size: made divisible by the devices; the last batch is padded.
     ordering: Ordering, which decides the estimator.
+    seed: of make_score; the orders of the items are drawn again by it.
   Returns:
     Score.
   """
-  nats_N, weight_N = _items(score, params, split, batch_size)
+
+  def order_of(index_B):
+    return ordering.draw(_keys(seed, index_B))
+
+  items = _items(score, params, split, batch_size, order_of)
   exact = ordering.orders_KL is not None and len(ordering.orders_KL) == 1
   estimator = "exact" if exact else "bound: one drawn order an item"
-  return _score(nats_N, weight_N, estimator, name, split)
+  return _score(*items, estimator, name, split)
 
 
-def _score(nats_N, weight_N, estimator, name, split):
+def _keys(seed, index_B):
+  """The key that each item's order is drawn from."""
+  fold = jax.vmap(jax.random.fold_in, (None, 0))
+  return fold(jax.random.key(seed), index_B)
+
+
+def _score(nats_N, weight_N, site_L, step_L, estimator, name, split):
   nats, weight = float(nats_N.sum()), float(weight_N.sum())
-  return Score(nats, weight, nats_N, weight_N, estimator, name, split.protocol)
+  figures = nats, weight, nats_N, weight_N, estimator, name, split.protocol
+  return Score(*figures, site_L, step_L)
 
 
-def _items(score, params, split, batch_size):
-  """(nats, weight) of each item, float64 [N]; each is scored exactly once."""
+def _items(score, params, split, batch_size, order_of):
+  """(nats, weight) of each item, float64 [N], and Along sites and steps.
+
+  Each item is scored exactly once; order_of: (index [B]) -> order_BL, which
+  it is scored under.
+  """
   nats_N = np.zeros(split.size)
   weight_N = np.zeros(split.size)
+  site_2L, step_2L = 0, 0
   seen_N = np.zeros(split.size, int)
   size = parallel.padded(min(batch_size, split.size))
   for k, batch in enumerate(data.eval_batches(split, size)):
@@ -105,8 +136,20 @@ def _items(score, params, split, batch_size):
     nats_N[index] = scored_BL.sum(1)
     weight_N[index] = weight_BL.sum(1)
     seen_N[index] += 1
+    order_BL = order_of(index)
+    site_2L = site_2L + _along(scored_BL, weight_BL, None)
+    step_2L = step_2L + _along(scored_BL, weight_BL, order_BL)
   assert (seen_N == 1).all(), "an item was scored more than once, or never"
-  return nats_N, weight_N
+  return nats_N, weight_N, Along(*site_2L), Along(*step_2L)
+
+
+def _along(nats_BL, weight_BL, order_BL):
+  """float64 [2, L]: the sums over items, in generation order."""
+  both = np.stack([nats_BL, weight_BL])
+  if order_BL is None:
+    return both.sum(1)
+  index = np.broadcast_to(np.asarray(order_BL), nats_BL.shape)
+  return np.take_along_axis(both, index[None], 2).sum(1)
 
 
 def make_score_under(model, head):
@@ -130,18 +173,21 @@ def mixture(score, params, split, name, batch_size, orders_KL):
     orders_KL: int32 [K, L].
   Returns:
     (Score of the mixture of all K, {k: nats an item of the mixture of the
-    first k, for k = 1, 2, 4, ... K}, mean nats an item over the K orders,
-    which bounds the mixture).
+    first k, for k = 1, 2, 4, ... K}, nats an item of each order; their mean
+    bounds the mixture).
   Raises:
     UsageError: sites that are not scored; the rest is then no joint
       probability, and what is mixed would not sum to one.
   """
   nats_KN = np.zeros((len(orders_KL), split.size))
-  for k, order_L in enumerate(orders_KL):
-    given = parallel.replicate((params, order_L[None]))
-    nats_KN[k], weight_N = _items(score, given, split, batch_size)
-    length = order_L.size
-    if (weight_N != length).any():
+  along = []
+  for k, order_1L in enumerate(orders_KL[:, None]):
+    given = parallel.replicate((params, order_1L))
+    nats_KN[k], weight_N, *sums = _items(
+      score, given, split, batch_size, lambda index, order_1L=order_1L: order_1L
+    )
+    along.append(sums)
+    if (weight_N != order_1L.size).any():
       raise errors.UsageError(
         f"config.evaluate.orders: items of the {name} split have sites that"
         " are not scored, and only whole items can be mixed over orders"
@@ -151,8 +197,12 @@ def mixture(score, params, split, name, batch_size, orders_KL):
   curve = {k: float(-likelihood.mix(-nats_KN[:k]).mean()) for k in counts}
   nats_N = -likelihood.mix(-nats_KN)
   estimator = f"exact: mixture of {len(nats_KN)} orders"
-  score = _score(nats_N, weight_N, estimator, name, split)
-  return score, curve, float(nats_KN.mean())
+  site_L, step_L = (
+    Along(*np.sum([[a.nats, a.weight] for a in sums], 0))
+    for sums in zip(*along, strict=True)
+  )
+  score = _score(nats_N, weight_N, site_L, step_L, estimator, name, split)
+  return score, curve, nats_KN.mean(1).tolist()
 
 
 def standard_error(nats_N, weight_N):

@@ -12,6 +12,7 @@ from ar_jax import (
   data,
   errors,
   evaluate,
+  maps,
   parallel,
   schedules,
 )
@@ -43,7 +44,8 @@ def score(run, dataset, same_data=None):
   """The report of a whole split beside its baselines.
 
   Writes it to reports/evaluation.json, and the nats and the weight of each
-  item to reports/items.npz, for paired comparisons of runs.
+  item to reports/items.npz, for paired comparisons of runs; the mean nats of
+  each site and of each step to reports/maps.npz and maps.png.
 
   Args:
     run: Run.
@@ -84,6 +86,7 @@ def score(run, dataset, same_data=None):
   if "entropy_rate" in run.media:
     result["entropy_rate"] = run.media["entropy_rate"]
   _keep_items(run.workdir, items)
+  _keep_maps(run, items)
   write(run.workdir, "evaluation", result)
   return result
 
@@ -96,6 +99,27 @@ def _keep_items(workdir, items):
       np.savez(file, nats=items.nats_N, weight=items.weight_N)
 
   _replace(workdir / "reports" / "items.npz", save)
+
+
+def _keep_maps(run, items):
+  """Writes reports/maps.npz and maps.png: mean nats of each site and step."""
+  site_L, step_L = items.site_L.mean(), items.step_L.mean()
+
+  def save(path):
+    with path.open("wb") as file:
+      np.savez(
+        file,
+        site_nats=site_L.reshape(run.spec.shape),
+        step_nats=step_L,
+        site_weight=items.site_L.weight.reshape(run.spec.shape),
+        step_weight=items.step_L.weight,
+      )
+
+  _replace(run.workdir / "reports" / "maps.npz", save)
+  _replace(
+    run.workdir / "reports" / "maps.png",
+    lambda path: maps.draw(site_L.reshape(run.spec.shape), step_L, path),
+  )
 
 
 def write(workdir, name, result):
@@ -131,6 +155,7 @@ def score_split(run, params, dataset):
     run.config.evaluate.split,
     run.config.evaluate.batch_size,
     run.net.ordering,
+    run.config.seed,
   )
   report = evaluate.report(total, split.units, split.entropy)
   return total, dict(report, precision=evaluate.precision(params))
@@ -151,20 +176,34 @@ def step_nats(run, split, items=64):
 def score_orders(run, params, dataset, num):
   """The same under `num` orders of the run's family, mixed.
 
+  The best single order is chosen on the validation split, never on another
+  one that it is reported for.
+
   Returns:
     (Score of the mixture, its report, dict(mixture={k: nats an item of the
-    first k orders}, mean=nats an item, the bound)).
+    first k orders}, mean=nats an item, the bound, each=nats an item of each
+    order, and where another split than valid is scored, best=dict(order=k,
+    nats=of an item, chosen_on="valid"))).
   """
-  split = dataset.splits[run.config.evaluate.split]
-  total, curve, mean = evaluate.mixture(
-    run.score_under_fn,
-    params,
-    split,
-    run.config.evaluate.split,
-    run.config.evaluate.batch_size,
-    run.first_orders(num),
-  )
+
+  def mixed(name):
+    return evaluate.mixture(
+      run.score_under_fn,
+      params,
+      dataset.splits[name],
+      name,
+      run.config.evaluate.batch_size,
+      orders_KL,
+    )
+
+  name = run.config.evaluate.split
+  split, orders_KL = dataset.splits[name], run.first_orders(num)
+  total, curve, each = mixed(name)
   report = evaluate.report(total, split.units, split.entropy)
   report["precision"] = evaluate.precision(params)
   curve = {str(k): nats for k, nats in curve.items()}
-  return total, report, dict(mixture=curve, mean=mean)
+  found = dict(mixture=curve, mean=float(np.mean(each)), each=each)
+  if name not in ("valid", "train") and "valid" in dataset.splits:
+    best = int(np.argmin(mixed("valid")[2]))
+    found["best"] = dict(order=best, nats=each[best], chosen_on="valid")
+  return total, report, found

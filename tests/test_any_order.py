@@ -1,5 +1,6 @@
 """A run trained in every order, asked for one, for several, and for few."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import tiny_data
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, errors, launch, likelihood
+from ar_jax import assemble, data, errors, launch, likelihood, scoring
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -43,6 +44,13 @@ def test_one_order_is_scored_exactly(every, capsys):
   mean = -log_N.sum() / x_NLC.size
   assert model["model"]["nats_per_site"] == pytest.approx(mean, rel=1e-5)
   assert model["model"]["estimator"] == "exact"
+  with np.load(every / "reports" / "maps.npz") as maps:
+    np.testing.assert_allclose(maps["site_nats"].sum(), -log_N.mean(), 1e-5)
+    assert maps["site_nats"].shape == run.spec.shape
+    np.testing.assert_array_equal(maps["step_nats"], maps["site_nats"][::-1])
+    assert (maps["site_weight"] == split.size).all()
+  picture = (every / "reports" / "maps.png").read_bytes()
+  assert picture.startswith(b"\x89PNG")
 
 
 def test_several_orders_are_mixed(every, capsys):
@@ -63,6 +71,35 @@ def test_several_orders_are_mixed(every, capsys):
   assert list(curve) == ["1", "2", "3"]
   assert curve["3"] == pytest.approx(-mixed_N.mean(), rel=1e-5)
   assert report["model"]["estimator"] == "exact: mixture of 3 orders"
+  assert report["orders"]["mean"] == pytest.approx(-np.mean(rows), rel=1e-5)
+  assert "best" not in report["orders"]  # of valid itself it would be a leak
+
+
+def test_the_best_order_is_chosen_on_the_validation_split(every):
+  run = runs.load(every)
+  dataset = assemble.dataset(run.config)
+  train, valid = (dataset.splits[name] for name in ("train", "valid"))
+  x_NLC = {
+    "test": train.get(np.arange(20))[0],
+    "valid": valid.get(np.arange(20))[0],
+  }
+  splits = {name: data.items(x) for name, x in x_NLC.items()}
+  config = configs.restore(configs.plain(run.config))
+  config.evaluate.split = "test"
+  run = dataclasses.replace(run, config=config)
+  _, _, found = scoring.score_orders(
+    run, run.params, dataset._replace(splits=splits), 5
+  )
+  nats = {
+    name: [-run.log_prob(x, orders=o[None]).mean() for o in run.first_orders(5)]
+    for name, x in x_NLC.items()
+  }
+  best = int(np.argmin(nats["valid"]))
+  assert best != np.argmin(nats["test"])  # else this would show nothing
+  assert found["best"] == dict(
+    order=best, nats=found["each"][best], chosen_on="valid"
+  )
+  np.testing.assert_allclose(found["each"], nats["test"], rtol=1e-5)
 
 
 def test_what_one_order_cannot_be_asked(tmp_path):

@@ -46,6 +46,7 @@ CORE = {
   "stream": ("types", "data"),
   "checkpoint": ("types", "errors"),
   "markup": (),
+  "maps": (),
   "inputs": ("errors",),
   "prepare": ("errors", "corpus"),
   "prepare_images": ("errors", "prepare"),

@@ -53,7 +53,7 @@ def _parts(dtype=np.float32):
 def test_mixture_of_a_split():
   case, x_NLC, score = _parts()
   split = data.items(x_NLC, units=dict(item=13))
-  total, curve, mean = evaluate.mixture(
+  total, curve, each = evaluate.mixture(
     score, case.params, split, "valid", 4, ORDERS_KL
   )
   log_KN = np.stack(
@@ -66,11 +66,50 @@ def test_mixture_of_a_split():
   assert list(curve) == [1, 2, 3]
   np.testing.assert_allclose(curve[1], -log_KN[0].mean(), rtol=1e-5)
   np.testing.assert_allclose(curve[3], total.nats_N.mean())
-  np.testing.assert_allclose(mean, -log_KN.mean(), rtol=1e-5)
-  assert curve[3] < mean
+  np.testing.assert_allclose(each, -log_KN.mean(1), rtol=1e-5)
+  assert curve[3] < np.mean(each)
+  # Site by site, and step by step in each of the orders.
+  site_L, step_L = np.zeros((2, SPEC.length))
+  for order_L in ORDERS_KL:
+    log_prob_BL = likelihood.log_prob(
+      case.model, case.head, case.params, x_NLC, order_L[None]
+    )
+    nats_L = -np.asarray(log_prob_BL).sum(0)
+    site_L += nats_L
+    step_L += nats_L[order_L]
+  np.testing.assert_allclose(total.site_L.nats, site_L, rtol=1e-5)
+  np.testing.assert_allclose(total.step_L.nats, step_L, rtol=1e-5)
+  np.testing.assert_allclose(total.site_L.weight, 3 * 13)
   assert total.estimator == "exact: mixture of 3 orders"
   report = evaluate.report(total, split.units)
   np.testing.assert_allclose(report["nats_per_item"], curve[3])
+
+
+def test_maps_by_site_and_by_step_of_drawn_orders():
+  case, x_NLC, _ = _parts()
+  ordering = registry.build("orderings", EVERY, SPEC.shape)
+  score = evaluate.make_score(case.model, case.head, ordering, seed=5)
+  weight_NL = np.ones(x_NLC.shape[:2], np.float32)
+  weight_NL[:, 1] = 0
+  weight_NL[3, 0] = 0
+  split = Split(13, lambda i: (x_NLC[i], weight_NL[i], {}))
+  total = evaluate.evaluate(
+    score, case.params, split, "valid", 4, ordering, seed=5
+  )
+  fold = jax.vmap(jax.random.fold_in, (None, 0))
+  order_NL = np.asarray(ordering.draw(fold(jax.random.key(5), np.arange(13))))
+  nats_NL = -np.asarray(
+    likelihood.log_prob(case.model, case.head, case.params, x_NLC, order_NL)
+  )
+  site_L = (nats_NL * weight_NL).sum(0)
+  by_step_NL = np.take_along_axis(nats_NL * weight_NL, order_NL, 1)
+  weight_by_step = np.take_along_axis(weight_NL, order_NL, 1).sum(0)
+  np.testing.assert_allclose(total.site_L.nats, site_L, rtol=1e-5)
+  np.testing.assert_allclose(total.step_L.nats, by_step_NL.sum(0), rtol=1e-5)
+  np.testing.assert_allclose(total.step_L.weight, weight_by_step)
+  mean_L = total.site_L.mean()
+  assert np.isnan(mean_L[1])
+  np.testing.assert_allclose(mean_L[0], site_L[0] / 12, rtol=1e-5)
 
 
 def test_parts_of_items_cannot_be_mixed():

@@ -171,6 +171,12 @@ def orders(curve):
     table.add_row(k, _number(nats), f"{k} x")
   _OUT.print(table)
   say(f"mean over the orders, a bound: {curve['mean']:.4f} nats/item")
+  if "best" in curve:
+    best = curve["best"]
+    say(
+      f"best single order: number {best['order']},"
+      f" {best['nats']:.4f} nats/item; chosen on {best['chosen_on']}"
+    )
 
 
 def classification(result, names=None):
