@@ -1,21 +1,24 @@
 """Run a study: each of its cells, one after the other, then its report.
 
   ar_jax sweep experiments/text_order.py --workdir=runs/orders
+  ar_jax sweep experiments/order_ablation.py:data=ising --workdir=runs/ising
 
-A study is a file with `sweep() -> list of cells` and `report(rows, folder)`. A
+A study is a file with `sweep() -> list of cells` and `report(rows, folder)`,
+or `sweep(arg)` where it takes arguments after a colon, as configs do. A
 cell names its config and what it overrides. By checkpoint="best" the run is
 scored as of its best validation and not of its last update, by split="test"
-on another split than the one it was watched on.
+on another split than the one it was watched on; `tags` are the study's own.
 A cell that is finished is not run again; one that was cut off goes on. Scores
 that `evaluate` left there with other flags are made again.
 """
 
 OVERRIDES = True  # to say why there are none
+_OWN = ("checkpoint", "split", "tags")  # keys of a cell that set no config
 
 
 def add_arguments(parser):
   """Flags of the command."""
-  parser.add_argument("study", metavar="FILE.py", help="the study")
+  parser.add_argument("study", metavar="FILE.py[:ARGS]", help="the study")
   parser.add_argument(
     "--workdir", required=True, metavar="DIR", help="of all its runs"
   )
@@ -33,8 +36,12 @@ def run(args):
 
   if args.overrides:
     raise errors.UsageError("a study sets its own configs; edit its cells")
-  study = configs.load_module(args.study)
-  cells = study.sweep()
+  file, _, arg = args.study.partition(":")
+  study = configs.load_module(file)
+  try:
+    cells = study.sweep(arg) if arg else study.sweep()
+  except ValueError as e:
+    raise errors.UsageError(f"{args.study}: {e}") from e
   folder = pathlib.Path(args.workdir)
   loaded = [_config(cell, configs.load) for cell in cells]  # all errors first
   rows = []
@@ -65,7 +72,7 @@ def run(args):
 
 
 def _config(cell, load):
-  cell = {k: v for k, v in cell.items() if k not in ("checkpoint", "split")}
+  cell = {k: v for k, v in cell.items() if k not in _OWN}
   return load(cell.pop("config"), cell.items())
 
 
@@ -109,4 +116,5 @@ def _scores(workdir, wanted, dataset):
 
 
 def _name(cell):
+  cell = {k: v for k, v in cell.items() if k != "tags"}
   return " ".join(f"{key}={value}" for key, value in cell.items())
