@@ -41,12 +41,9 @@ def make(spec, *, alpha=1.0):
   _check(spec, alpha)
 
   def fit(train):
-    if train.stream is not None:
-      raise errors.UsageError(
-        "chow_liu takes items, got windows of a stream; take the baseline ngram"
-      )
-    p_MV, p_MVMV = _smoothed(*_count(train, spec), alpha)
-    parent_M = _tree(_mutual_information(p_MV, p_MVMV))
+    p_MV, p_MVMV, information_MM = pairs(train, spec, alpha)
+    parent_M = _tree(information_MM)
+    del information_MM
     nats_MVV = _conditionals(p_MV, p_MVMV, parent_M)
     del p_MVMV  # the one large array
     m_M = np.arange(len(parent_M))
@@ -60,6 +57,25 @@ def make(spec, *, alpha=1.0):
     return score
 
   return fit
+
+
+def pairs(train, spec, alpha=1.0):
+  """What is known of each pair of variables of a training split.
+
+  Returns:
+    (p [M, V] of the values of each variable, p [M, V, M, V] of the values of
+    each pair, their mutual information in nats [M, M], whose diagonal is not
+    meant), smoothed as in `make`.
+  Raises:
+    UsageError: as `make` and its `fit`.
+  """
+  _check(spec, alpha)
+  if train.stream is not None:
+    raise errors.UsageError(
+      "chow_liu takes items, got windows of a stream; take the baseline ngram"
+    )
+  p_MV, p_MVMV = _smoothed(*_count(train, spec), alpha)
+  return p_MV, p_MVMV, _mutual_information(p_MV, p_MVMV)
 
 
 def _check(spec, alpha):
