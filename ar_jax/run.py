@@ -15,6 +15,7 @@ from ar_jax import (
   errors,
   evaluate,
   inputs,
+  likelihood,
   parallel,
   registry,
   report,
@@ -81,6 +82,19 @@ class Run:
     """((params, order), batch) -> nats; see evaluate.make_score_under."""
     return evaluate.make_score_under(self.net.model, self.net.head)
 
+  @functools.cached_property
+  def score_each_fn(self):
+    """(params, (batch, order_BL)) -> nats [B, L]: an order for each row."""
+    net = self.net
+
+    def score(params, rows):
+      batch, order_BL = rows
+      return -likelihood.log_prob(
+        net.model, net.head, params, batch.x_BLC, order_BL, batch.y
+      )
+
+    return parallel.map_batch(score)
+
   def first_orders(self, num):
     """The first `num` orders of the run's family, int32 [num, L].
 
@@ -94,7 +108,7 @@ class Run:
       raise errors.UsageError(
         f"the order {self.config.ordering.name} is {len(found)} of the {num}"
         " orders asked for; train on a family of several, such as"
-        " ordering=fresh"
+        " ordering=all"
       )
     return found
 
@@ -121,7 +135,7 @@ class Run:
       return np.array([self.log_prob(*t) for t in zip(x, rows, strict=True)])
     return self.per_site(x, y).sum(axis=1)
 
-  def per_site(self, x, y=None):
+  def per_site(self, x, y=None, order_NL=None):
     """Log-probability of each site in nats, in data coordinates.
 
     A text longer than the window is scored in windows, as `ar_jax evaluate`
@@ -133,6 +147,8 @@ class Run:
       x: str, or values [N, ...] of N items, as spec.shape says.
       y: conditions of the items by name, as of log_prob; every window of a
         text has the same.
+      order_NL: int32 [N, L], an order for each item, of values; None: those
+        of the run.
     Returns:
       float64 [T] of the T tokens of a text (of an item with an end symbol:
       up to it, it included, whether the text has it or not), float64 [N, L]
@@ -143,7 +159,7 @@ class Run:
       return self._per_token(self._tokens(x), y_1)
     x_NLC = inputs.values(self.spec, x)
     y_N = inputs.conditions(self.spec, y, len(x_NLC))
-    log_NL = self.log_prob_of(data.items(x_NLC, y_N))
+    log_NL = self.log_prob_of(data.items(x_NLC, y_N), order_NL)
     if self.media.get("fill") == "unscored" and "end" in self.media:
       end_N = text.lengths(self.media, x_NLC[..., 0])
       log_NL = np.where(np.arange(log_NL.shape[1]) < end_N[:, None], log_NL, 0)
@@ -199,7 +215,7 @@ class Run:
     if self.net.ordering.orders_KL is not None:
       raise errors.UsageError(
         f"--ordering={name}: this run was trained in the order"
-        f" {self.config.ordering.name} alone; train one with ordering=fresh"
+        f" {self.config.ordering.name} alone; train one with ordering=all"
       )
     ordering = registry.build("orderings", dict(name=name), self.spec.shape)
     if ordering.orders_KL is None or len(ordering.orders_KL) > 1:
@@ -303,17 +319,20 @@ class Run:
     )
     return -score.nats_N
 
-  def log_prob_of(self, split):
+  def log_prob_of(self, split, order_NL=None):
     """Log-probability in nats of each site of each item: float64 [N, L].
 
-    Of a types.Split, given its y; in data coordinates.
+    Of a types.Split, given its y; in data coordinates. order_NL: of per_site.
     """
     size = parallel.padded(min(self.config.evaluate.batch_size, split.size))
-    params = parallel.replicate(self.params)
-    rows = [
-      -np.asarray(self.score_fn(params, batch), np.float64)
-      for batch in data.eval_batches(split, size)
-    ]
+    params, rows = parallel.replicate(self.params), []
+    for batch in data.eval_batches(split, size):
+      if order_NL is None:
+        nats_BL = self.score_fn(params, batch)
+      else:
+        each = batch, order_NL[batch.index_B]
+        nats_BL = self.score_each_fn(params, each)
+      rows.append(-np.asarray(nats_BL, np.float64))
     return np.concatenate(rows)[: split.size]
 
 

@@ -85,9 +85,9 @@ def test_whether_what_is_given_comes_first(run):
   backwards = dataclasses.replace(run, net=run.net._replace(ordering=other))
   assert not completion.is_exact(backwards, half)
   assert completion.is_exact(backwards, half[::-1])
-  every = registry.build("orderings", dict(name="random", fresh=True), (8, 8))
+  every = registry.build("orderings", dict(name="all"), (8, 8))
   fresh = dataclasses.replace(run, net=run.net._replace(ordering=every))
-  assert not completion.is_exact(fresh, half)
+  assert completion.is_exact(fresh, half)
   assert completion.is_exact(fresh, np.zeros(64, bool))
 
 
@@ -123,12 +123,27 @@ def test_what_is_no_item_is_named(run, tmp_path):
       completion.read(run, str(tmp_path / name), 1)
 
 
+def test_a_run_of_one_order_says_where_it_is_not_exact(run, tmp_path, capsys):
+  known_L = np.arange(64) < 32
+  known_L[40] = True
+  np.save(tmp_path / "mask.npy", known_L)
+  argv = ["sample", f"--workdir={run.workdir}", f"--out={tmp_path}"]
+  argv += ["--given=valid", "--items=3", "--num=2"]
+  assert program.main([*argv, f"--mask={tmp_path}/mask.npy"]) == 0
+  said = capsys.readouterr()
+  assert "sample 5: 31 tokens" in said.out
+  warning = " ".join(said.err.split())
+  assert "in the order raster not all that is given comes first" in warning
+  assert "a network trained with ordering=all gives one" in warning
+
+
 def test_the_command_completes_and_shows(run, tmp_path, capsys):
   argv = ["sample", f"--workdir={run.workdir}", f"--out={tmp_path}"]
   assert program.main([*argv, "--given=valid", "--items=3", "--num=2"]) == 0
-  said = capsys.readouterr().out
-  assert "sample 5: 32 tokens" in said
-  assert "sample_grid.png" in said
+  said = capsys.readouterr()
+  assert "sample 5: 32 tokens" in said.out
+  assert "sample_grid.png" in said.out
+  assert said.err == ""  # rows of the raster come first: nothing to warn of
   with Image.open(tmp_path / "sample_grid.png") as grid:
     assert grid.size == (2 + 4 * 130, 2 + 3 * 130)
   labels = "label=3,1"

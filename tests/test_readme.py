@@ -55,4 +55,6 @@ def test_command_of_a_document_is_taken(name, argv, monkeypatch):
   if getattr(args, "config", None):
     configs.load(args.config, args.overrides)
   if argv[0] == "sweep":
-    assert (ROOT / args.study).is_file()
+    file, _, arg = args.study.partition(":")
+    study = configs.load_module(ROOT / file)
+    assert study.sweep(arg) if arg else study.sweep()

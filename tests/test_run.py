@@ -195,7 +195,7 @@ def test_reports_are_written_whole_or_not_at_all(trained, monkeypatch):
   shutil.rmtree(run.workdir / "reports")
   scoring.score(run, dataset)
   kept = sorted(f.name for f in (run.workdir / "reports").iterdir())
-  assert kept == ["evaluation.json", "items.npz"]
+  assert kept == ["evaluation.json", "items.npz", "maps.npz", "maps.png"]
   before = (run.workdir / "reports" / "evaluation.json").read_bytes()
 
   def full(*args, **kwargs):

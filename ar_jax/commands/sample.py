@@ -6,6 +6,7 @@
   ar_jax sample --workdir=runs/tones --num=6 --y label=pluck,a,e --out=tones
   ar_jax sample --workdir=runs/digits --num=100 --y label=0,1,2,3,4,5,6,7,8,9
   ar_jax sample --workdir=runs/digits --given=test --items=8 --num=4
+  ar_jax sample --workdir=runs/any --given=face.png --mask=hole.png --num=8
   ar_jax sample --workdir=runs/ardm --num=8 --passes=50
 
 Text is printed; audio is written as wav with its spectrogram, piano rolls as
@@ -13,8 +14,11 @@ MIDI with a picture, images as PNG, one by one and in one grid (a row for each
 label), series as csv, arrays as npy, all into --out.
 
 --given completes items: the first --items of a split, or a file, of which the
-upper --keep of the rows is given and the rest drawn, --num times each. The
-grid shows what was given, the completions, and the whole item.
+upper --keep of the rows is given and the rest drawn, --num times each; or
+what --mask says is given, any sites: a black and white PNG of an image's size
+(white: given), or an .npy of 0 and 1 (1: given), one for all items or one for
+each. A network trained with ordering=all draws the rest given all of it,
+exactly. The grid shows what was given, the completions, and the whole item.
 
 --prompt may be given several times; each is continued --num times, all in
 one batch, whatever their lengths. Text longer than the window goes on from
@@ -56,9 +60,13 @@ def add_arguments(parser):
   parser.add_argument(
     "--keep",
     type=float,
-    default=0.5,
     metavar="SHARE",
     help="of the rows of an item that is given (default: 0.5)",
+  )
+  parser.add_argument(
+    "--mask",
+    metavar="FILE",
+    help="of what is given, instead: a black and white .png, or an .npy",
   )
   parser.add_argument(
     "--passes",
@@ -90,6 +98,12 @@ def run(args):
 
   if args.greedy and args.temperature is not None:
     raise errors.UsageError("give --greedy or --temperature, not both")
+  if args.keep is not None and args.mask:
+    raise errors.UsageError("give --keep or --mask, not both")
+  if (args.keep is not None or args.mask) and not args.given:
+    raise errors.UsageError(
+      "--keep and --mask are of items: --given=SPLIT|FILE"
+    )
   filters = dict(
     temperature=0.0 if args.greedy else args.temperature,
     top_k=args.top_k,
@@ -155,33 +169,54 @@ def _complete(args, run):
   import jax
 
   from ar_jax import completion, errors, inputs
-  from ar_jax import media as mediums
   from ar_jax.commands import _show
 
-  if args.prompt or args.length or run.media.get("kind") == "text":
-    raise errors.UsageError("--given is of items that are no text; no --prompt")
+  if args.prompt or args.length:
+    raise errors.UsageError("--given completes items: no --prompt, no --length")
   x_NLC, y = completion.read(run, args.given, args.items)
-  known_L = completion.top(run.spec, args.keep)
-  if not completion.is_exact(run, known_L):
+  if args.mask:
+    known_NL = completion.read_mask(run, args.mask, len(x_NLC))
+  else:
+    share = 0.5 if args.keep is None else args.keep
+    known_L = completion.top(run.spec, share)
+    known_NL = completion.masks(run.spec, known_L, len(x_NLC))
+  if not completion.is_exact(run, known_NL):
     _show.warn(
       f"in the order {run.config.ordering.name} not all that is given comes"
-      " first: a site before it is drawn without knowing it"
+      " first: a site before it is drawn without knowing it, and this is no"
+      " draw from p(rest | given); a network trained with ordering=all gives"
+      " one"
     )
   y = inputs.labels(run.spec, run.media, args.y, len(x_NLC)) or y
   drawn = completion.draw(
-    run, jax.random.key(args.seed), x_NLC, known_L, args.num, y
+    run, jax.random.key(args.seed), x_NLC, known_NL, args.num, y
   )
-  files = mediums.save(run.media, drawn.x_BLC, _folder(args))
-  lines, known = completion.sheet(x_NLC, known_L, drawn.x_BLC)
-  _grid(args, run.media, lines, args.num + 2, known)
-  for row, paths in enumerate(files):
+  words_B = _completed(args, run.media, x_NLC, known_NL, drawn.x_BLC)
+  known_BL = known_NL.repeat(args.num, 0)
+  drawn_BL = completion.drawn_sites(run, known_BL, drawn.x_BLC)
+  for row, drawn_L in enumerate(drawn_BL):
     _show.sample(
       row,
-      "\n".join(map(str, paths)),
-      drawn.log_prob_model_BL[row, ~known_L].sum(),
-      drawn.log_prob_sampler_BL[row, ~known_L].sum(),
-      int((~known_L).sum()),
+      words_B[row],
+      drawn.log_prob_model_BL[row, drawn_L].sum(),
+      drawn.log_prob_sampler_BL[row, drawn_L].sum(),
+      int(drawn_L.sum()),
     )
+
+
+def _completed(args, media, x_NLC, known_NL, x_BLC):
+  """What is shown of each row: its text, or the files that are written."""
+  from ar_jax import completion, text
+  from ar_jax import media as mediums
+
+  if media.get("kind") == "text":
+    end_B = text.lengths(media, x_BLC[..., 0])
+    rows = zip(x_BLC[..., 0], end_B, strict=True)
+    return [text.decode(media, token_L[:end]) for token_L, end in rows]
+  files = mediums.save(media, x_BLC, _folder(args))
+  lines, known = completion.sheet(x_NLC, known_NL, x_BLC)
+  _grid(args, media, lines, args.num + 2, known)
+  return ["\n".join(map(str, paths)) for paths in files]
 
 
 def _folder(args):
