@@ -34,10 +34,15 @@ class Model(NamedTuple):
     to step t + k; only the first n steps enter the cache. A cache longer
     than an item, or steps past its capacity, are a ValueError.
   sees: bool [L, L], which earlier steps a step can depend on; None: all.
-    Where it depends on the order: (order int [L]) -> bool [L, L]. Read it by
+    Where it depends on the order: (order int [L]) -> bool [L, L], and then the
+    model knows the order through that graph alone. Read it by
     `decode.sees`.
   predict: order-agnostic networks only: (params, x_BLC in data order,
     known_BL, y=None, *, key_B=None) -> theta_BLP.
+  enter: (params, cache, x_BKC, t) -> cache: what `extend` writes of values,
+    without their steps. Only of a model whose cache is slots of steps, and
+    whose steps are right in any number of calls once the values they see are
+    entered. None: values enter with their steps.
   aligned: names of the conditions that are in generation order as x is: row t
     belongs to the site that step t predicts, and steps from t on may see it.
   """
@@ -49,6 +54,7 @@ class Model(NamedTuple):
   extend: Callable
   sees: np.ndarray | Callable | None = None
   predict: Callable | None = None
+  enter: Callable | None = None
   aligned: tuple = ()
 
 

@@ -12,6 +12,7 @@ steps, and a table names the steps in the window of each.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -163,8 +164,9 @@ def make(
       maps=[
         jnp.zeros((batch, length, size), dtype_of(params)) for size in sizes
       ],
-      steps=[
-        windows.steps(order_BL, rank_BHWS, k, own=n > 0)
+      # Slot t of the first map holds what step t reads: the value before it.
+      slots=[
+        windows.steps(order_BL, rank_BHWS, k, own=n > 0) + (n == 0)
         for n, k in ((0, first_kernel), (1, kernel))
       ],
       site=order_BL,
@@ -172,38 +174,42 @@ def make(
       room=jnp.zeros(length, bool),  # its shape alone is read
     )
 
-  def step(params, cache, x_BC, t):
-    maps = list(cache["maps"])
-    at = functools.partial(jax.lax.dynamic_index_in_dim, index=t, axis=1)
-    site_B = at(cache["site"], keepdims=False)
-
-    def convolve(n, a_BD, kernel, bias_SF):
-      slot = t if n else jnp.maximum(t - 1, 0)  # step 0 reads nothing
-      maps[n] = jax.lax.dynamic_update_slice_in_dim(
-        maps[n], a_BD[:, None], slot, axis=1
-      )
-      steps_BX = at(cache["steps"][min(n, 1)], keepdims=False)
-      window_BX = _take(maps[n], steps_BX).reshape(len(a_BD), -1)
-      kernel = kernel.reshape(window_BX.shape[1], -1)
-      every_BSF = (window_BX @ kernel).reshape(-1, *bias_SF.shape)
-      return _subpixel(every_BSF + bias_SF[None], site_B % S)
-
-    coded_BF = pixels.code(x_BC, spec.num_values, dtype_of(params))
-    bias = condition.at(cache["bias"], t, 1)
-    bias = None if bias is None else bias[:, 0]
-    variables = {"params": params["net"]}
-    theta_BP = net.apply(variables, coded_BF, convolve, bias, site_B)
-    return theta_BP, dict(cache, maps=maps)
-
-  scan = decode.extend_by_scan(step)
-
   def extend(params, cache, x_BKC, t, n=None):
-    decode.check_capacity(t, x_BKC.shape[1], len(cache["room"]))
-    return scan(params, cache, x_BKC, t, n)
+    del n  # later steps overwrite what is past the cursor, and never read it
+    K = x_BKC.shape[1]
+    decode.check_capacity(t, K, len(cache["room"]))
+    maps = list(cache["maps"])
+    at = functools.partial(
+      jax.lax.dynamic_slice_in_dim, start_index=t, slice_size=K, axis=1
+    )
+    site_BK = at(cache["site"])
 
+    def convolve(n, a_BKD, kernel, bias_SF):
+      maps[n] = jax.lax.dynamic_update_slice_in_dim(maps[n], a_BKD, t, axis=1)
+      window_BKX = _take(maps[n], at(cache["slots"][min(n, 1)]))
+      kernel = kernel.reshape(window_BKX.shape[-1], -1)
+      every_BKF = matmul(window_BKX, kernel.astype(a_BKD.dtype))
+      every_BKSF = every_BKF.reshape(*every_BKF.shape[:2], *bias_SF.shape)
+      return _subpixel(every_BKSF + bias_SF[None, None], site_BK % S)
+
+    coded_BKF = pixels.code(x_BKC, spec.num_values, dtype_of(params))
+    bias = condition.at(cache["bias"], t, K)
+    variables = {"params": params["net"]}
+    theta_BKP = net.apply(variables, coded_BKF, convolve, bias, site_BK)
+    return theta_BKP, dict(cache, maps=maps)
+
+  def enter(params, cache, x_BKC, t):
+    """Values alone: no feature of a step depends on its own value."""
+    values, *maps = cache["maps"]
+    coded_BKF = pixels.code(x_BKC, spec.num_values, dtype_of(params))
+    values = jax.lax.dynamic_update_slice_in_dim(values, coded_BKF, t, axis=1)
+    return dict(cache, maps=[values, *maps])
+
+  step = decode.one_step(extend)
   sees = functools.partial(reached, grid, kernels)
   aligned = condition.aligned(spec.conditions)
-  return Model(init, apply, init_cache, step, extend, sees, aligned=aligned)
+  functions = init, apply, init_cache, step, extend, sees
+  return Model(*functions, enter=enter, aligned=aligned)
 
 
 def reached(grid, kernels, order_L):
@@ -212,9 +218,11 @@ def reached(grid, kernels, order_L):
   Args:
     grid: (H, W, S).
     kernels: of the layers, the first one without the site itself.
-    order_L: int [L], numpy.
+    order_L: int [L], numpy, of all sites.
   """
-  L = len(order_L)
+  L = math.prod(grid)
+  if len(order_L) != L:
+    raise ValueError(f"an order of {len(order_L)} sites, where {L} are")
   rank_L = np.empty(L, np.int32)
   rank_L[order_L] = np.arange(L)
   rank_BHWS = rank_L.reshape(1, *grid)
@@ -235,11 +243,12 @@ def reached(grid, kernels, order_L):
 
 def _constant_masks(ordering, grid, kernels):
   """The mask of each layer, bool [k, k, S, S]; None: sites differ."""
-  if ordering.orders_KL is None or len(ordering.orders_KL) > 1:
+  orders_KL = orders.trained(ordering)
+  if orders_KL is None or len(orders_KL) > 1:
     return None
   masks = []
   for n, k in enumerate(kernels):
-    mask = windows.constant(ordering.orders_KL[0], grid, k)
+    mask = windows.constant(orders_KL[0], grid, k)
     if mask is None:
       return None
     if n:
@@ -293,20 +302,24 @@ def _convolve_locally(known, n, a_BHWSD, kernel, bias_SF):
   return run(a_BHWSD, kernel, bias_SF)
 
 
-def _take(map_BTD, steps_BX):
-  """[B, X, D] at the steps [1|B, X], zero at those that are none."""
+def _take(map_BTD, slots_BKX):
+  """[B, K, X * D] at the slots [1|B, K, X], zero at those that are none."""
   none = dict(axis=1, mode="fill", fill_value=0)
-  if len(steps_BX) == 1:
-    return jnp.take(map_BTD, steps_BX[0], **none)
-  return jnp.take_along_axis(map_BTD, steps_BX[..., None], **none)
+  slots_BX = slots_BKX.reshape(len(slots_BKX), -1)
+  if len(slots_BX) == 1:
+    window_BXD = jnp.take(map_BTD, slots_BX[0], **none)
+  else:
+    window_BXD = jnp.take_along_axis(map_BTD, slots_BX[..., None], **none)
+  return window_BXD.reshape(len(map_BTD), slots_BKX.shape[1], -1)
 
 
-def _subpixel(every_BSF, c_B):
-  """[B, F] of the sub-pixels c, [1|B]."""
-  if every_BSF.shape[1] == 1:
-    return every_BSF[:, 0]
-  c_B = jnp.broadcast_to(c_B, len(every_BSF))
-  return jnp.take_along_axis(every_BSF, c_B[:, None, None], axis=1)[:, 0]
+def _subpixel(every_BKSF, c_BK):
+  """[B, K, F] of the sub-pixels c, [1|B, K]."""
+  if every_BKSF.shape[2] == 1:
+    return every_BKSF[:, :, 0]
+  c_BK = jnp.broadcast_to(c_BK, every_BKSF.shape[:2])
+  index = c_BK[..., None, None]
+  return jnp.take_along_axis(every_BKSF, index, axis=2)[:, :, 0]
 
 
 class _Net(nn.Module):
