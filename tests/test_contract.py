@@ -118,12 +118,30 @@ def small_network(spec, head, model):
   return registry.build("models", dict(model), spec, head, every), head
 
 
-def stack(length, count=8):
-  """Raster, reverse, a fixed random order and fresh ones: int32 [K, L]."""
+def stack(length, count=8, shape=None):
+  """Raster, reverse, and random orders, `count` of them: int32 [K, L].
+
+  Of a shape those of every family besides, as many as there are.
+  """
   rng = np.random.default_rng(length)
   raster = np.arange(length)
-  others = [rng.permutation(length) for _ in range(count - 2)]
-  return np.stack([raster, raster[::-1], *others]).astype(np.int32)
+  rows = [raster, raster[::-1]]
+  rows += [] if shape is None else family_orders(shape)
+  rows = [np.array(row) for row in dict.fromkeys(map(tuple, rows))]
+  rows += [rng.permutation(length) for _ in range(count - len(rows))]
+  return np.stack(rows).astype(np.int32)
+
+
+def family_orders(shape):
+  """The order of every TINY entry that is one order, for another shape."""
+  found = []
+  for name, number in entries("orderings"):
+    section = section_of("orderings", name, number)
+    del section["shape"]
+    if name != "from_file":  # whose order is of its own shape
+      made = registry.build("orderings", section, shape)
+      found += [] if made.orders_KL is None else list(made.orders_KL)
+  return found
 
 
 def order_names(section):
@@ -136,7 +154,8 @@ def model_case(name, number, orders, y, dtype=np.float64, depth=None):
   restricted = "orderings" in section_of("models", name, number)
   family = (("name", orders),) if restricted else tuple(EVERY.items())
   model, head, spec = build_model(name, number, family, depth)
-  order_KL = stack(spec.length)
+  shape = spec.shape if is_slow("models", name, number) else None
+  order_KL = stack(spec.length, shape=shape)
   if orders != "stack":
     ordering = registry.build("orderings", dict(name=orders), spec.shape)
     identity = ordering.draw(jax.random.split(jax.random.key(0), 1)) is None
