@@ -13,7 +13,8 @@ it.
 Published on the static binarized MNIST, test, nats (van den Oord et al. 2016):
 80.75 (one layer), 79.20 (seven).
 measured: sampling by `ar_jax bench sample`, cached over naive: 333 x at batch
-  1, 589 x at batch 16; 2026-11-20, 2 CPU cores. Likelihood: not yet
+  1, 589 x at batch 16 (252 and 735 in reverse); 2026-11-20, 2 CPU cores.
+  Likelihood: not yet
 """
 
 from configs import base

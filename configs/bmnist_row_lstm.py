@@ -12,7 +12,8 @@ pixel does not see all before it.
 Published on the static binarized MNIST, test, nats (van den Oord et al. 2016):
 80.54 (Row LSTM, 12 layers; from memory of the paper).
 measured: sampling by `ar_jax bench sample`, cached over naive: 292 x at batch
-  1, 440 x at batch 16; 2026-11-20, 2 CPU cores. Likelihood: not yet
+  1, 440 x at batch 16 (242 and 424 in reverse); 2026-11-20, 2 CPU cores.
+  Likelihood: not yet
 """
 
 from configs import base

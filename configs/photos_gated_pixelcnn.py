@@ -8,7 +8,9 @@ Arguments: tiny; ordering=raster|reverse; head=rgb_logistic|sites. rgb_logistic
 models the colors of a pixel jointly, by a mixture of discretized logistics;
 sites makes each of them a site of its own, with a softmax over 256 values.
 
-measured: not yet
+measured: sampling by `ar_jax bench sample`, pixels, cached over naive: 245 x at
+  batch 1, 428 x at batch 16 (246 and 432 in reverse); 2026-11-20, 2 CPU cores.
+  Likelihood: not yet
 """
 
 from configs import base

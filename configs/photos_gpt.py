@@ -9,7 +9,8 @@ head=rgb_logistic|sites. rgb_logistic models the colors of a pixel jointly, by
 a mixture of discretized logistics; sites makes each of them a site of its own,
 with a softmax over 256 values, and sequences three times as long.
 
-measured: not yet
+measured: sampling by `ar_jax bench sample`, pixels, cached over naive: 55 x at
+  batch 1, 85 x at batch 16; 2026-11-20, 2 busy CPU cores. Likelihood: not yet
 """
 
 from configs import base
