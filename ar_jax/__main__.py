@@ -58,7 +58,7 @@ def _dispatch(argv):
   )
   command.add_arguments(parser)
   args, rest = parser.parse_known_args(argv[1:])
-  args.overrides = _overrides(rest, parser)
+  args.overrides = overrides(rest, parser)
   if args.overrides and not getattr(command, "OVERRIDES", False):
     raise errors.UsageError(_refusal(args.overrides[0][0], parser))
   _cache_compilations()
@@ -67,7 +67,7 @@ def _dispatch(argv):
   return 0
 
 
-def _overrides(rest, parser):
+def overrides(rest, parser):
   """("optimizer.lr", "3e-4") of each --config.optimizer.lr=3e-4."""
   known = _flags(parser)
   found = []

@@ -35,7 +35,8 @@ def dataset(config):
     )
   if made.media.get("fill") == "unscored":
     section = configs.plain(config.ordering)
-    if not orders.is_identity(_build("orderings", section, made.spec.shape)):
+    family = _build("orderings", section, made.spec.shape)
+    if family.training or not orders.is_identity(family):
       raise errors.UsageError(
         f"in the order {config.ordering.name} the fill of short items gives"
         " their length away; score it too: --config.data.fill=scored"
@@ -46,14 +47,41 @@ def dataset(config):
 def kept(config):
   """The config that a run keeps: with what a plugin has read from a file.
 
-  A family of orders may expose `keep(section)` for that.
+  A family of orders may expose `keep(section)` for that, also where it is a
+  part of another one.
   """
-  section = configs.plain(config.ordering)
-  plugin = registry.load("orderings", section["name"])
-  if not hasattr(plugin, "keep"):
+  plain = configs.plain(config)
+  section = _kept(plain["ordering"])
+  if section == plain["ordering"]:
     return config
-  section = plugin.keep(section)
-  return configs.restore(dict(configs.plain(config), ordering=section))
+  return configs.restore(dict(plain, ordering=section))
+
+
+def _kept(value):
+  if isinstance(value, tuple):
+    return tuple(map(_kept, value))
+  if not isinstance(value, dict):
+    return value
+  value = {key: _kept(inner) for key, inner in value.items()}
+  if "name" not in value:
+    return value
+  plugin = registry.load("orderings", value["name"])
+  return plugin.keep(value) if hasattr(plugin, "keep") else value
+
+
+def order(section, shape):
+  """int [L], the order of a section.
+
+  Raises:
+    UsageError: a family that is not one order, or does not take the shape.
+  """
+  try:
+    made = registry.build("orderings", section, shape)
+    return orders.only(made, section["name"])
+  except (ValueError, TypeError, KeyError) as e:
+    said = "".join(f", {k}={v}" for k, v in section.items() if k != "name")
+    what = str(e) if isinstance(e, ValueError) else f"a wrong value: {e}"
+    raise errors.UsageError(f"{section['name']}{said}: {what}") from e
 
 
 def network(config, spec):

@@ -7,6 +7,7 @@ such an order; one of listed orders in those of them that are.
 """
 
 import pathlib
+import zipfile
 
 import jax
 import numpy as np
@@ -46,8 +47,10 @@ def read(run, source, count):
 
 def _array(file):
   try:
-    return np.load(file, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as e:
+    # Opened here, for np.load does not close a file that is damaged.
+    with open(file, "rb") as raw:
+      return np.load(raw, allow_pickle=False)
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
     raise errors.DataError(f"{file} cannot be read as .npy: {e}") from e
 
 
@@ -301,6 +304,8 @@ def _scoring_order(run, known_NL, order):
   orders_KL, name = run.net.ordering.orders_KL, run.config.ordering.name
   if orders_KL is None:
     if order is not None:
+      if np.shape(order)[-1:] != known_NL.shape[1:]:
+        raise errors.UsageError("order: each names every site once")
       order = np.broadcast_to(order, known_NL.shape)
       if (np.sort(order, 1) != np.arange(order.shape[1])).any():
         raise errors.UsageError("order: each names every site once")

@@ -8,6 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ar_jax import data, errors, likelihood, parallel
@@ -93,11 +94,17 @@ def evaluate(score, params, split, name, batch_size, ordering, seed=0):
     Score.
   """
 
+  def draw(_, index_B):
+    order_BL = ordering.draw(_keys(seed, index_B))
+    return jnp.broadcast_to(order_BL, (len(index_B), order_BL.shape[1]))
+
+  exact = ordering.orders_KL is not None and len(ordering.orders_KL) == 1
+  drawn = parallel.map_batch(draw)  # on the devices that score, as they do
+
   def order_of(index_B):
-    return ordering.draw(_keys(seed, index_B))
+    return ordering.orders_KL if exact else drawn((), index_B)
 
   items = _items(score, params, split, batch_size, order_of)
-  exact = ordering.orders_KL is not None and len(ordering.orders_KL) == 1
   estimator = "exact" if exact else "bound: one drawn order an item"
   return _score(*items, estimator, name, split)
 
@@ -136,20 +143,13 @@ def _items(score, params, split, batch_size, order_of):
     nats_N[index] = scored_BL.sum(1)
     weight_N[index] = weight_BL.sum(1)
     seen_N[index] += 1
-    order_BL = order_of(index)
-    site_2L = site_2L + _along(scored_BL, weight_BL, None)
-    step_2L = step_2L + _along(scored_BL, weight_BL, order_BL)
+    order_BL = np.asarray(order_of(batch.index_B))[:real]
+    both = np.stack([scored_BL, weight_BL])
+    index_BL = np.broadcast_to(order_BL, scored_BL.shape)
+    site_2L = site_2L + both.sum(1)
+    step_2L = step_2L + np.take_along_axis(both, index_BL[None], 2).sum(1)
   assert (seen_N == 1).all(), "an item was scored more than once, or never"
   return nats_N, weight_N, Along(*site_2L), Along(*step_2L)
-
-
-def _along(nats_BL, weight_BL, order_BL):
-  """float64 [2, L]: the sums over items, in generation order."""
-  both = np.stack([nats_BL, weight_BL])
-  if order_BL is None:
-    return both.sum(1)
-  index = np.broadcast_to(np.asarray(order_BL), nats_BL.shape)
-  return np.take_along_axis(both, index[None], 2).sum(1)
 
 
 def make_score_under(model, head):

@@ -2,9 +2,17 @@
 
 import numpy as np
 
-from ar_jax import errors, levels, order_statistics, ordering, registry
+from ar_jax import (
+  assemble,
+  errors,
+  levels,
+  order_statistics,
+  ordering,
+  registry,
+)
+from ar_jax.types import DataSpec
 
-# Title, section, shape: one for each family that is an order or has one.
+# Title and section: the families that are an order of a grid.
 ORDERS = (
   ("raster", dict(name="raster")),
   ("column", dict(name="column")),
@@ -43,19 +51,6 @@ ORDERS = (
 )
 SHAPE = (16, 16)
 _COLUMNS = 5
-
-
-def build(section, shape):
-  """int [L], the order of a section.
-
-  Raises:
-    UsageError: a family that is not one order, or does not take the shape.
-  """
-  try:
-    made = registry.build("orderings", section, shape)
-    return ordering.only(made, section["name"])
-  except ValueError as e:
-    raise errors.UsageError(f"{section['name']}: {e}") from e
 
 
 def figures(order_L, shape, x_NL=None, network=None):
@@ -133,7 +128,7 @@ def page(folder):
 
   The autocorrelation is that of scikit-learn's 8x8 digits.
   """
-  made = [(title, build(section, SHAPE)) for title, section in ORDERS]
+  made = [(title, assemble.order(section, SHAPE)) for title, section in ORDERS]
   draw(made, SHAPE, folder / "orderings.png")
   digits = registry.build(
     "datasets", dict(name="digits", labels=False, split="0.8/0.1/0.1", seed=0)
@@ -141,8 +136,8 @@ def page(folder):
   x_NL = digits.splits["train"].get(np.arange(digits.splits["train"].size))[0]
   rows = []
   for title, section in ORDERS:
-    figure = figures(build(section, SHAPE), SHAPE)
-    small = build(section, digits.spec.shape)
+    figure = figures(assemble.order(section, SHAPE), SHAPE)
+    small = assemble.order(section, digits.spec.shape)
     found = figures(small, digits.spec.shape, x_NL[..., 0])
     rows.append([title, *figure.values(), list(found.values())[-1]])
   titles = [
@@ -154,7 +149,7 @@ def page(folder):
     "| " + " | ".join(cells) + " |"
     for cells in (titles, ["---", *["---:"] * (len(titles) - 1)], *rows)
   ]
-  text = _TEXT.format(table="\n".join(lines))
+  text = _TEXT.format(table="\n".join(lines), levels=_levels_table())
   path = folder / "orderings.md"
   try:
     path.write_text(text, encoding="utf-8")
@@ -162,12 +157,48 @@ def page(folder):
     raise errors.StorageError(f"cannot write {path}: {e.strerror}") from e
 
 
+# Networks of the table of levels: title and section.
+_NETWORKS = (
+  ("PixelCNN, 3 x 3", dict(name="pixelcnn", first_kernel=3)),
+  ("PixelCNN, 7 x 7 first", dict(name="pixelcnn")),
+  ("gated PixelCNN", dict(name="gated_pixelcnn", layers=6, width=64)),
+  ("Row LSTM", dict(name="pixel_rnn", cell="row_lstm", layers=7, width=64)),
+  (
+    "Diagonal BiLSTM",
+    dict(name="pixel_rnn", cell="diagonal_bilstm", layers=7, width=64),
+  ),
+  ("GPT", dict(name="gpt", depth=1, width=8, heads=1, target=True)),
+)
+_LEVELS = ("raster", "snake", "hilbert", "diagonal", "checkerboard", "random")
+
+
+def _levels_table():
+  spec = DataSpec(SHAPE, 1, 2)
+  head = registry.build("heads", dict(name="categorical"), spec)
+  rows = [["network", *_LEVELS], ["---", *["---:"] * len(_LEVELS)]]
+  for title, section in _NETWORKS:
+    cells = [title]
+    for name in _LEVELS:
+      made = registry.build("orderings", dict(name=name), SHAPE)
+      try:
+        model = registry.build("models", section, spec, head, made)
+      except ValueError:  # it does not take the order
+        cells.append("")
+        continue
+      level_L = levels.of(model, spec.length, made.orders_KL[0])
+      cells.append(str(level_L.max() + 1))
+    rows.append(cells)
+  return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+
+
 _TEXT = """# Orders
 
 Written by `ar_jax show_order --gallery docs`. Any network that takes all
 orders is trained in one of them by the argument of its config, as
-`configs/digits_gpt.py:ordering=hilbert`; options are overrides, as
-`--config.ordering.share=0.2`. One order alone, on any shape:
+`configs/digits_gpt.py:ordering=hilbert`; numbers and switches are overrides,
+as `--config.ordering.share=0.2`, and orders within orders (`outer`, `inner`,
+`of`, `to`, `start`, `end`) stand in a config of your own. One order alone, on
+any shape:
 
     ar_jax show_order blocks --shape 28x28 --set size=[7,7] --out blocks.png
 
@@ -186,7 +217,16 @@ share of sites that begin alone; Kendall's tau to the raster. On scikit-learn's
 
 Families that are several orders: `all` (a new random one for each example),
 `k_set` (one of K), `annealed` (random ones that become one order in training,
-which is scored in that one). `planes` visits sub-pixels channel by channel,
-all others pixel by pixel. `from_file` reads an order from an .npy, as
-`experiments/find_order.py` writes them.
+which is scored in that one). Where sub-pixels are sites, `planes` visits them
+channel by channel, and the orders above pixel by pixel, but for `random`,
+`interpolated` and `middle_out`, which are of sites. `from_file` reads an order
+from an .npy, as `experiments/find_order.py` writes them.
+
+## Dependency levels
+
+The steps that remain on 16 x 16 when sites that do not need each other are
+taken together, of 256; `ar_jax show_order --config=FILE.py` tells those of a
+config's network.
+
+{levels}
 """

@@ -206,21 +206,23 @@ class Run:
     )
     return self._drawn(drawn, known, wanted)
 
-  def in_order(self, name):
+  def in_order(self, name, **options):
     """The run in one fixed order, exactly: of a network trained in all.
 
     Args:
       name: of an ordering plugin, as raster, reverse or random.
+      **options: of the plugin, as seed=3.
     """
     if self.net.ordering.orders_KL is not None:
       raise errors.UsageError(
         f"--ordering={name}: this run was trained in the order"
         f" {self.config.ordering.name} alone; train one with ordering=all"
       )
-    ordering = registry.build("orderings", dict(name=name), self.spec.shape)
-    if ordering.orders_KL is None or len(ordering.orders_KL) > 1:
-      raise errors.UsageError(f"--ordering={name} is no single order")
-    return dataclasses.replace(self, net=self.net._replace(ordering=ordering))
+    section = dict(options, name=name)
+    order_L = assemble.order(section, self.spec.shape)
+    plain = dict(configs.plain(self.config), ordering=section)
+    net = self.net._replace(ordering=orders.fixed(order_L))
+    return dataclasses.replace(self, config=configs.restore(plain), net=net)
 
   def in_passes(self, count):
     """The run with a sampler of `count` passes, as a schedule plans them.

@@ -102,7 +102,11 @@ def _keep_items(workdir, items):
 
 
 def _keep_maps(run, items):
-  """Writes reports/maps.npz and maps.png: mean nats of each site and step."""
+  """Writes reports/maps.npz and maps.png: mean nats of each site and step.
+
+  Of several orders that are mixed they are means over the orders, whose sum
+  is the bound and not the mixture.
+  """
   site_L, step_L = items.site_L.mean(), items.step_L.mean()
 
   def save(path):
@@ -113,6 +117,7 @@ def _keep_maps(run, items):
         step_nats=step_L,
         site_weight=items.site_L.weight.reshape(run.spec.shape),
         step_weight=items.step_L.weight,
+        ordering=run.config.ordering.name,
       )
 
   _replace(run.workdir / "reports" / "maps.npz", save)

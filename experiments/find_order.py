@@ -9,8 +9,8 @@
 --by=variance: the sites whose values vary most come first; --by=entropy: those
 of the largest entropy, each by itself; --by=chow_liu: from the site of the
 largest entropy on, always to the site that shares most information with one
-that is known, along the tree of Chow and Liu. --last turns an order around.
-Only the training split is read.
+that is known, along the tree of Chow and Liu. --reverse turns it around. Only
+the training split is read; --config.data.path=FILE and the like are taken.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import sys
 
 import numpy as np
 
+from ar_jax import __main__ as program
 from ar_jax import assemble, data, errors
 from ar_jax import config as configs
 from ar_jax.baselines import chow_liu
@@ -79,7 +80,10 @@ def _entropy(train, spec):
 
 
 def _values(train):
-  batches = data.eval_batches(train, min(train.size, 1000))
+  batches = list(data.eval_batches(train, min(train.size, 1000)))
+  weight_NL = np.concatenate([batch.weight_BL for batch in batches])
+  if (weight_NL[: train.size] != 1).any():
+    raise errors.UsageError("takes items of which every site is scored")
   x_NLC = np.concatenate([np.asarray(batch.x_BLC) for batch in batches])
   return x_NLC[: train.size]
 
@@ -99,12 +103,13 @@ def main(argv=None):
   parser.add_argument("--config", required=True, help="whose data is read")
   parser.add_argument("--by", required=True, help=", ".join(_FOUND))
   parser.add_argument("--out", required=True, help="the .npy to write")
-  parser.add_argument("--last", action="store_true", help="turn it around")
-  args = parser.parse_args(argv)
+  parser.add_argument("--reverse", action="store_true", help="turn it around")
+  args, rest = parser.parse_known_args(argv)
   try:
-    dataset = assemble.dataset(configs.load(args.config))
+    overrides = program.overrides(rest, parser)
+    dataset = assemble.dataset(configs.load(args.config, overrides))
     order_L = find(args.by, dataset)
-    order_L = order_L[::-1] if args.last else order_L
+    order_L = order_L[::-1] if args.reverse else order_L
     path = pathlib.Path(args.out)
     try:
       with path.open("wb") as file:

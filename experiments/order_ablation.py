@@ -54,15 +54,14 @@ _TEXT = {
   "train.eval_every": 600,
   **_GPT,
 }
+_SITES = {"model.source": True, "model.target": True, "model.step": False}
+_STEP = {"model.source": False, "model.target": False, "model.step": True}
 _TOLD = {
-  "rotary, sites": {"model.position": "rotary"},
-  "learned, sites": {"model.position": "learned"},
-  "rotary, step": {"model.position": "rotary", "model.step": True},
-  "learned, step": {"model.position": "learned", "model.step": True},
+  "rotary, sites": {"model.position": "rotary", **_SITES},
+  "rotary, step": {"model.position": "rotary", **_STEP},
+  "learned, sites": {"model.position": "learned", **_SITES},
+  "learned, step": {"model.position": "learned", **_STEP},
 }
-for _options in _TOLD.values():
-  if "model.step" in _options:
-    _options.update({"model.source": False, "model.target": False})
 # networks: {label: (config, its sizes here, what else is set)};
 # unit: (label, figure of evaluation.json, factor).
 STUDIES = dict(
@@ -95,7 +94,7 @@ STUDIES = dict(
     unit=("bits/dim", "bits_per_dim", 1),
   ),
   products=dict(
-    title="p x q = n, primes of three digits",
+    title="p x q = n, primes of four digits",
     networks={"GPT": ("products_gpt.py:ordering=raster", {}, {})},
     orders=("raster", "reverse", "middle_out", "random"),
     seeds=3,
@@ -199,6 +198,8 @@ def report(rows, folder):
       page.append(f"![{what} of {study['title']}]({name})\n")
     if data in PUBLISHED:
       page.append(f"Published, for other data: {PUBLISHED[data]}\n")
+    if data == "positions":
+      page.append(_contrasts(by, study))
   (folder / "order_ablation.md").write_text("\n".join(page), encoding="utf-8")
   return tables
 
@@ -233,25 +234,56 @@ def _compared(by_order, study, truth_N):
   cubes, lines = {}, {}
   for order, rows in by_order.items():
     nats_SN = np.stack([row["items"]["nats"] for row in rows])
-    value = rows[0]["model"][figure] * factor
-    scale = value / nats_SN[0].mean()
+    weight_N = rows[0]["items"]["weight"]
+    scale = rows[0]["model"][figure] * factor / nats_SN[0].mean()
     cubes[order] = nats_SN * scale
-    lines[order] = dict(mean=cubes[order].mean(), seeds=cubes[order].mean(1))
+    if figure == "nats_per_site":
+      # A ratio, linearized: its mean is the figure, its spread the ratio's.
+      mean_S1 = nats_SN.sum(1, keepdims=True) / weight_N.sum()
+      rest_SN = (nats_SN - weight_N * mean_S1) / weight_N.mean()
+      cubes[order] = (mean_S1 + rest_SN) * factor
+    lines[order] = dict(mean=cubes[order].mean())
     if truth_N is not None:
-      # Item by item, so that what other items would give is left out.
+      # Item by item, which takes the scatter of log p itself away.
       over = compare.paired(
         np.broadcast_to(truth_N * scale, nats_SN.shape), cubes[order]
       )
       lines[order]["excess"] = over
+  alike = figure == "nats_per_site" or bool((weight_N == weight_N[0]).all())
   for order, row in compare.summary(cubes, study["orders"][0]).items():
-    lines[order]["gap"] = row
+    lines[order].update(gap=row, alike=alike)
   return lines
+
+
+def _contrasts(by, study):
+  """Markdown: is an order's gap another one where a GPT is told the step?
+
+  The difference of two gaps of one seed, that of the step less that of sites.
+  """
+  first, *others = study["orders"]
+  unit, figure, factor = study["unit"]
+  titles = ["gap by step less gap by sites", "order", unit, "95 %, seeds", "p"]
+  text = [_line(titles), _line(["---", "---", "---:", "---:", "---:"])]
+
+  def gaps(network, order):
+    rows = zip(by[network][order], by[network][first], strict=True)
+    nats = [a["items"]["nats"] - b["items"]["nats"] for a, b in rows]
+    return np.stack(nats) * factor
+
+  for how in ("rotary", "learned"):
+    for order in others:
+      found = compare.paired(
+        *(gaps(f"GPT: {how}, {told}", order) for told in ("sites", "step"))
+      )
+      cells = [how, order, f"{found.mean:+.4f}", _interval(found)]
+      text.append(_line([*cells, f"{found.p:.2g}"]))
+  return "\n".join([*text, ""])
 
 
 def _tables(network, lines, unit, known):
   """(rich table, markdown) of a network's orders."""
   titles = [network, unit]
-  titles += ["over the entropy"] if known else []
+  titles += ["over the entropy, ± by seeds"] if known else []
   titles += ["gap to the first", "95 %, seeds", "p (Holm)", "bootstrap"]
   titles += [_ITEMS, "detectable"]
   table = Table(title=f"{network}, {unit}")
@@ -271,8 +303,8 @@ def _tables(network, lines, unit, known):
         f"{row.paired.mean:+.4f}",
         _interval(row.paired),
         f"{row.holm:.2g}",
-        _interval(row.bootstrap),
-        _interval(row.items),
+        _interval(row.bootstrap) if line["alike"] else "",
+        _interval(row.items) if line["alike"] else "",
         f"{row.paired.detectable:.4f}",
       ]
     by_title = dict(zip(titles, cells, strict=False))
@@ -324,7 +356,7 @@ def _draw_maps(by, study, path):
   panels = figure.subplots(len(by), len(orders), squeeze=False)
   maps = {
     network: [
-      np.mean([row["maps"][0] for row in rows], 0) for rows in d.values()
+      np.mean([_map(*row["maps"]) for row in rows], 0) for rows in d.values()
     ]
     for network, d in by.items()
   }
@@ -345,6 +377,10 @@ def _draw_maps(by, study, path):
   figure.savefig(path, dpi=110)
 
 
+def _map(site_nats, step_L):
+  return step_L if site_nats.ndim == 1 else site_nats
+
+
 _HEAD = """# What an order costs
 
 Written by `ar_jax sweep experiments/order_ablation.py`, whose docstring says
@@ -353,6 +389,9 @@ order for that network and that training. The replicate is the seed: the
 interval is Student's t over seeds, paired, p adjusted by Holm over the orders
 of a network, the bootstrap over seeds and items (too narrow for few seeds).
 "Test-set error of these networks" holds the networks and asks about other
-items. "Detectable" is the smallest gap that 95 % tests would find four times
-in five at the spread that was seen.
+items as if they were independent, which windows of one text are not; it is
+left out where the unit is no count of what an item scores. "Detectable" is the
+smallest gap that one test at 95 % would find four times in five at the spread
+that was seen; it and the intervals are each of one gap alone, p is adjusted.
+`random` and `interpolated` are one permutation each, the same for all seeds.
 """

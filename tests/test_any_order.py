@@ -53,6 +53,23 @@ def test_one_order_is_scored_exactly(every, capsys):
   assert picture.startswith(b"\x89PNG")
 
 
+def test_a_fixed_order_with_options_is_recorded(every, capsys):
+  argv = ["evaluate", f"--workdir={every}", "--ordering=random"]
+  assert program.main([*argv, "--set", "seed=3"]) == 0
+  report = json.loads((every / "reports" / "evaluation.json").read_text())
+  assert report["ordering"] == "random"
+  with np.load(every / "reports" / "maps.npz") as maps:
+    assert maps["ordering"] == "random"
+    site_L, step_L = maps["site_nats"], maps["step_nats"]
+  order_L = np.random.default_rng(3).permutation(len(site_L))
+  np.testing.assert_array_equal(step_L, site_L[order_L])
+  capsys.readouterr()
+  for name in ("all", "k_set", "blocks"):
+    assert program.main([*argv[:2], f"--ordering={name}"]) == 2
+  assert program.main([*argv[:2], "--set", "seed=3"]) == 2
+  assert capsys.readouterr().err.count("\n") == 4
+
+
 def test_several_orders_are_mixed(every, capsys):
   argv = ["evaluate", f"--workdir={every}", "--config.evaluate.orders=3"]
   assert program.main(argv) == 0

@@ -27,13 +27,6 @@ CORE = {
   "ordering": ("types",),
   "order_statistics": (),
   "compare": ("errors",),
-  "gallery": (
-    "errors",
-    "registry",
-    "ordering",
-    "order_statistics",
-    "levels",
-  ),
   "likelihood": ("types", "ordering"),
   "decode": ("types", "ordering"),
   "levels": ("types", "ordering", "decode"),
@@ -66,6 +59,7 @@ ROOMS = {
   "assemble": _PARTS,
   "run": (*_PARTS, "assemble"),
   "scoring": (*_PARTS, "assemble", "run"),
+  "gallery": (*_PARTS, "assemble"),
   "completion": (*_PARTS, "run", "scoring"),
   "classify": (*_PARTS, "run"),
   "bench": (*_PARTS, "assemble"),
@@ -128,6 +122,7 @@ ROOMS = {
     "proofs",
     "tokens",
     "commands",
+    "gallery",
   ),
 }
 ROOMS["samplers"] = (*ROOMS["objectives"], "levels")

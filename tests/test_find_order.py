@@ -69,7 +69,7 @@ def test_it_writes_what_from_file_reads(found, tmp_path, capsys, monkeypatch):
   section = dict(name="from_file", path=str(path))
   made = registry.build("orderings", section, (8, 8))
   first_L = made.orders_KL[0]
-  assert found.main([*flags, "--by=chow_liu", "--last"]) == 0
+  assert found.main([*flags, "--by=chow_liu", "--reverse"]) == 0
   made = registry.build("orderings", section, (8, 8))
   assert (made.orders_KL[0] == first_L[::-1]).all()
   assert found.main([*flags, "--by=beauty"]) == 2

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from ar_jax import (
+  assemble,
+  errors,
+  launch,
+  order_statistics,
+  ordering,
+  registry,
+)
 from ar_jax import config as configs
-from ar_jax import errors, launch, order_statistics, ordering, registry
 from ar_jax import run as runs
 
 SHAPES = [
@@ -246,6 +253,31 @@ def test_a_section_that_says_no_order_is_refused(name, section, message):
 def test_more_axes_than_a_grid_has_are_refused():
   with pytest.raises(ValueError, match="2 x 2 x 2 x 2"):
     build("snake", (2, 2, 2, 2))
+
+
+def test_an_order_within_an_order_is_kept_too(tmp_path):
+  path = tmp_path / "order.npy"
+  np.save(path, np.random.default_rng(0).permutation(64))
+  config = configs.load("configs/digits_gpt.py:tiny")
+  file = dict(name="from_file", path=str(path))
+  ordering = dict(name="k_set", of=(dict(name="snake"), file))
+  values = dict(configs.plain(config), ordering=ordering)
+  kept = assemble.kept(configs.restore(values))
+  before = registry.build("orderings", ordering, (8, 8)).orders_KL
+  path.unlink()
+  section = configs.plain(kept.ordering)
+  after = registry.build("orderings", section, (8, 8)).orders_KL
+  assert (before == after).all()
+  assert assemble.kept(kept) is kept
+
+
+def test_what_numpy_reads_but_is_no_order(tmp_path):
+  np.savez(tmp_path / "order.npz", order=np.arange(4))
+  (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04 no zip")
+  for name in ("order.npz", "zip.npy"):
+    section = dict(name="from_file", path=str(tmp_path / name))
+    with pytest.raises(errors.DataError, match=name):
+      registry.build("orderings", section, (2, 2))
 
 
 def test_a_run_keeps_the_order_of_its_file(tmp_path):

@@ -13,6 +13,8 @@ reports/evaluation.json, the bars into reports/curves.png, the mean nats of
 each site and of each step of the order into reports/maps.npz and maps.png.
 """
 
+from ar_jax.commands import _options
+
 OVERRIDES = True
 _FREE = ("data", "evaluate")  # sections; all else is the run's
 
@@ -27,6 +29,13 @@ def add_arguments(parser):
     "--ordering",
     metavar="NAME",
     help="of a network trained in every order: score it in this one",
+  )
+  parser.add_argument(
+    "--set",
+    action="append",
+    default=[],
+    metavar="KEY=VALUE",
+    help=_options.HELP,
   )
   parser.add_argument("--split", help="default: config.evaluate.split")
   parser.add_argument(
@@ -70,7 +79,9 @@ def run(args):
     configs.override(config, key, value)
   trained = dataclasses.replace(trained, config=config)
   if args.ordering is not None:
-    trained = trained.in_order(args.ordering)
+    trained = trained.in_order(args.ordering, **_options.read(args.set))
+  elif args.set:
+    raise errors.UsageError("--set is of an --ordering=NAME")
   result = scoring.score(trained, *scoring.dataset_of(trained, config))
   _show.scores(result)
   report.curves(trained.workdir)

@@ -5,8 +5,8 @@
   ar_jax show_order snake --config=configs/digits_pixelcnn.py
   ar_jax show_order --gallery docs
 
-Below the map stand the jumps of the path, how many of the eight neighbors of
-a site are known when it is generated, and Kendall's tau to the raster; with a
+Below the map stand the jumps of the path, how many of the sites around one
+are known when it is generated, and Kendall's tau to the raster; with a
 config also the autocorrelation of its data along the order, and the dependency
 levels of its network: the steps that remain when independent ones are taken
 together. --out draws rank map and path. --gallery writes the page of all
@@ -50,9 +50,16 @@ def run(args):
 
   import numpy as np
 
-  from ar_jax import errors, gallery
+  from ar_jax import assemble, errors, gallery
   from ar_jax.commands import _show
 
+  if args.out and not args.out.endswith(".png"):
+    raise errors.UsageError(f"--out={args.out}: the name of a .png")
+  others = args.name or args.shape or args.config or args.set or args.out
+  if args.gallery and others:
+    raise errors.UsageError("--gallery is of all families, and stands alone")
+  if args.config and args.shape:
+    raise errors.UsageError("--config has a shape; no --shape beside it")
   if args.gallery:
     folder = pathlib.Path(args.gallery)
     if not folder.is_dir():
@@ -71,7 +78,9 @@ def run(args):
       "show_order takes the name of an order and its --shape, as"
       " `show_order snake --shape 16x16`, or a --config"
     )
-  order_L = gallery.build(section, shape)
+  if len(shape) > 3:
+    raise errors.UsageError("--shape: T, HxW or HxWxS")
+  order_L = assemble.order(section, shape)
   rank = np.argsort(order_L).reshape(shape)
   _show.rank_map(f"{section['name']}: the step of each site", rank)
   found = gallery.figures(order_L, shape, x_NL, network)
@@ -83,19 +92,10 @@ def run(args):
 
 def _section(args):
   """The section of the order that is named, or None."""
-  import json
-
   from ar_jax import errors
+  from ar_jax.commands import _options
 
-  options = {}
-  for text in args.set:
-    key, equals, value = text.partition("=")
-    if not equals:
-      raise errors.UsageError(f"--set {text}: takes KEY=VALUE")
-    try:
-      options[key] = json.loads(value)
-    except ValueError:
-      options[key] = value
+  options = _options.read(args.set)
   if args.name is None and options:
     raise errors.UsageError("--set is of an order that is named")
   return None if args.name is None else dict(options, name=args.name)

@@ -4,7 +4,8 @@ After Papadopoulos et al. 2024 ("Arrows of time for large language models"). An
 item is the text of one product, as 11*13=0143. Left to right a network has to
 multiply, right to left to factorize: the joint entropy is the same, the log of
 the number of pairs, and what a network needs above it is the cost of its
-order.
+order. The splits are independent draws: of few pairs, those of the test are in
+the training split too.
 """
 
 import numpy as np
@@ -18,7 +19,7 @@ _VOCABULARY = sorted("0123456789*=")
 
 
 def make(
-  *, digits=3, train_size=100_000, valid_size=5_000, test_size=5_000, seed=0
+  *, digits=4, train_size=100_000, valid_size=5_000, test_size=5_000, seed=0
 ):
   """Pairs of primes p < q, uniform, with repetition.
 

@@ -2,9 +2,10 @@
 
 Radford et al. 2019 is the preset `gpt2` of the configs; rotary positions (Su
 et al. 2021), RMSNorm, ReLU^2 or SwiGLU, QK-norm and grouped queries are the
-choices of later models. Each step is told the value it reads, the site that
-value came from (source) and, with `target`, the site it predicts: so one
-network takes any order, also a fresh one for every example.
+choices of later models. Each step is told the value it reads and, by switches
+of their own, the site that value came from (source), the site it predicts
+(target) and its number (step). With source and target one network takes any
+order, also a fresh one for every example.
 
 One function computes K steps from a key-value cache: `apply` runs it on all
 steps without a cache, `extend` on K steps, `step` on one.
@@ -111,7 +112,8 @@ def make(
     spec: DataSpec; conditions of every kind: labels and aligned features are
       added to the stream before each block, blocks attend to sequences.
     head: Head.
-    ordering: Ordering; one other than the identity needs `target`.
+    ordering: Ordering; one other than the identity needs `target` or `step`,
+      a family of several `target`.
     depth: blocks N.
     width: D.
     heads: query heads H.
@@ -119,7 +121,7 @@ def make(
     position: how a step is told where it is: "learned", "sinusoidal" (added)
       or "rotary" (queries by target where told, else by source, keys by
       source; by the step alone where `step` is told; what has no part in the
-      rotation is added, learned).
+      rotation is added, learned; without source and step nothing rotates).
     source: whether a step is told the site whose value it reads.
     target: whether it is told which site it predicts.
     step: whether it is told its number t, which no order changes.

@@ -1,5 +1,7 @@
 """An order, or several, from a file or from the config itself."""
 
+import zipfile
+
 import numpy as np
 
 from ar_jax import errors, ordering
@@ -35,7 +37,7 @@ def make(shape, *, path=None, order=None):
 
 def keep(section):
   """The section of a run's config, which needs no file."""
-  order_L = _read(section["path"], section["order"])
+  order_L = _read(section.get("path"), section.get("order"))
   return dict(section, order=tuple(order_L.tolist()))
 
 
@@ -45,9 +47,13 @@ def _read(path, order):
   elif path:
     where = str(path)
     try:
-      found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
+      # Opened here, for np.load does not close a file that is damaged.
+      with open(path, "rb") as file:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
       raise errors.DataError(f"{path} cannot be read as .npy: {e}") from e
+    if not isinstance(found, np.ndarray):
+      raise errors.DataError(f"{path} is an .npz; an order is one array, .npy")
   else:
     raise ValueError("give the file of the order: path, or order=(...)")
   integers = found.dtype.kind in "iu" and found.ndim == 1 and found.size

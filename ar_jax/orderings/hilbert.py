@@ -13,7 +13,7 @@ TINY = [dict(shape=(5,)), dict(shape=(2, 3))]
 
 
 def make(shape):
-  """From the first corner to the other end of the longer side."""
+  """From the first corner on; where it can, to the end of the longer side."""
   return ordering.fixed(ordering.over_pixels(shape, _order))
 
 

@@ -46,9 +46,9 @@ def _swapped(start_L, end_L, swaps, seed):
   rng = np.random.default_rng(seed)
   key_L = np.argsort(end_L)[start_L]  # sorted, it is the end
   site_L = np.array(start_L)
-  for number in range(4 * len(site_L) ** 2):
-    if not swaps:
-      break
+  number = 0
+  while swaps:
+    number += 1
     # All pairs (t, t + 1) of one parity at once: they do not overlap.
     t = np.arange(number % 2, len(site_L) - 1, 2)
     t = t[(key_L[t] > key_L[t + 1]) & (rng.random(len(t)) < 0.5)]
@@ -56,5 +56,4 @@ def _swapped(start_L, end_L, swaps, seed):
     for a in (key_L, site_L):
       a[t], a[t + 1] = a[t + 1], a[t]
     swaps -= len(t)
-  assert not swaps, "the swaps did not reach the distance"
   return site_L

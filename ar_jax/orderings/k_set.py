@@ -13,7 +13,10 @@ TINY = [
 
 
 def make(shape, *, of=(), count=0, seed=0):
-  """A uniform choice of K: a network of them all, scored as their mixture.
+  """A uniform choice of K: a network of them all.
+
+  It is scored under one drawn order an item, a bound, or under K of them,
+  mixed, with config.evaluate.orders=K.
 
   Args:
     shape: sites.
