@@ -323,7 +323,8 @@ class _GPT(nn.Module):
     by_step = "step" in self.told
     shape = (self.spec.length,) if by_step else self.spec.shape
     table = jnp.asarray(positions.rotary(shape, head_dim), dtype)
-    source = positions.take(table, None if by_step else rows, t, K)
+    rows = None if by_step else rows
+    source = positions.take(table, rows, t, K)
     if by_step or "target" not in self.told:
       return source, source
     return positions.take(table, rows, t + 1, K), source
