@@ -11,7 +11,13 @@ The updates of a network are what it takes in twenty minutes of CPU time, ten on
 two threads, at its time of an update: 52, 138, 85, 48 and 228 ms (2026-11-20).
 Each run is scored by its best validation.
 
-measured: not yet
+measured: test bits/dim, 180 images, s.e. .018, seed 0; test images whose digit
+  is inferred from p(x | y): Diagonal BiLSTM 1.626, 98.9 %; Row LSTM 1.646,
+  99.4 %; PixelCNN 1.662, 98.3 %; GPT 1.675, 98.3 %; gated PixelCNN 1.703, 100
+  %; Chow-Liu 2.201, factorised 2.410, PNG 4.031. All of them have their best
+  validation within nine minutes and overfit from there on, the gated one and
+  the Diagonal BiLSTM least (docs/digits_models.png); 2026-11-21, 2 busy CPU
+  cores
 """
 
 import numpy as np
@@ -92,9 +98,14 @@ def _draw(curves, bars, path):
   axes = figure.subplots()
   for name, (minutes, bits) in curves.items():
     axes.plot(minutes, bits, marker="o", ms=2.5, label=name)
+  most = 1.2 * max(max(bits) for _, bits in curves.values())
   for name, row in bars.items():
-    axes.axhline(row["bits_per_dim"], color="gray", lw=0.8, ls=":")
-    axes.text(0, row["bits_per_dim"], name, fontsize=7, va="bottom")
+    level = row["bits_per_dim"]
+    if level > most:  # it would flatten all that is below
+      axes.plot([], [], color="gray", ls=":", label=f"{name}: {level:.2f}")
+      continue
+    axes.axhline(level, color="gray", lw=0.8, ls=":")
+    axes.text(0, level, name, fontsize=7, va="bottom")
   axes.set_xlabel("CPU minutes: updates times the time of one")
   axes.set_ylabel("validation bits/dim; bars: test")
   axes.legend(frameon=False, fontsize=8)
