@@ -12,10 +12,11 @@ the others the raster orders); size=8, the sites of a side.
 The joint entropy is the same in every order: 40.505488 bits an image of 8x8,
 144.765372 of 16x16. What a network needs above it is the cost of its order.
 measured: bits over the entropy of 8x8, test, 10,000 items, 3,000 updates, seed
-  0, raster, s.e. .096: pixelcnn +.019, row_lstm +.013, gated_pixelcnn -.011;
-  item by item against the exact log p(x), which leaves the scatter of log p
-  out: +.040 +- .003, +.034 +- .003, +.010 +- .001; 2026-11-20, 4, 7 and 13
-  minutes on 2 busy CPU cores
+  0, raster, s.e. .096: pixelcnn +.019, row_lstm +.013, diagonal_bilstm +.000,
+  gated_pixelcnn -.011, gpt -.013; item by item against the exact log p(x),
+  which leaves the scatter of log p out: +.040 +- .003, +.034 +- .003, +.021
+  +- .002, +.010 +- .001, +.008 +- .002; 2026-11-20, 4 to 20 minutes each on 2
+  busy CPU cores
 """
 
 from configs import base
