@@ -46,6 +46,7 @@ _IMAGES = (
 )
 _STEPS = {"train.steps": 1200, "train.eval_every": 1200}
 _GPT = {"model.depth": 2, "model.width": 64, "model.heads": 4}
+_ISING_GPT = {**_STEPS, **_GPT, "train.batch_size": 50}
 _CNN = {"model.blocks": 4, "model.width": 48, "model.first_kernel": 5}
 _TEXT = {
   "data.length": 64,
@@ -69,7 +70,7 @@ STUDIES = dict(
     title="Ising model, 8 x 8, at the critical temperature",
     networks={
       "PixelCNN": ("ising.py:model=pixelcnn", {**_STEPS, **_CNN}, {}),
-      "GPT": ("ising.py:model=gpt", {**_STEPS, **_GPT}, {}),
+      "GPT": ("ising.py:model=gpt", _ISING_GPT, {}),
     },
     orders=_IMAGES,
     seeds=5,
@@ -103,7 +104,7 @@ STUDIES = dict(
   positions=dict(
     title="Ising model, 8 x 8: what a GPT is told of where it is",
     networks={
-      f"GPT: {told}": ("ising.py:model=gpt", {**_STEPS, **_GPT}, options)
+      f"GPT: {told}": ("ising.py:model=gpt", _ISING_GPT, options)
       for told, options in _TOLD.items()
     },
     orders=("raster", "hilbert", "random"),

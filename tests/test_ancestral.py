@@ -5,7 +5,7 @@ import jax
 import numpy as np
 from test_contract import LABELED, small_case, stack
 
-from ar_jax.samplers import ancestral
+from ar_jax.samplers import _shared, ancestral
 
 
 def test_noise_of_all_steps_or_of_each_is_the_same(monkeypatch):
@@ -14,8 +14,8 @@ def test_noise_of_all_steps_or_of_each_is_the_same(monkeypatch):
     case = small_case(LABELED, order_KL=stack(4, 3), y=y)
     x_BLC, known_BL, order, y = contract.cases.contents(case, 0)
     drawn = []
-    for most in (ancestral.MOST, 0):
-      monkeypatch.setattr(ancestral, "MOST", most)
+    for most in (_shared.MOST, 0):
+      monkeypatch.setattr(_shared, "MOST", most)
       sampler = ancestral.make(case.model, case.head)
       given = x_BLC, known_BL
       drawn.append(sampler(case.params, jax.random.key(3), order, given, y))

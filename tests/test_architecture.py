@@ -125,7 +125,7 @@ ROOMS = {
     "gallery",
   ),
 }
-ROOMS["samplers"] = (*ROOMS["objectives"], "levels")
+ROOMS["samplers"] = (*ROOMS["objectives"], "levels", "samplers._shared")
 PLUGINS = (
   "models",
   "heads",

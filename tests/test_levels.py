@@ -7,7 +7,7 @@ import pytest
 from contract import Case, cases, caught
 
 from ar_jax import decode, levels, registry
-from ar_jax.samplers import ancestral
+from ar_jax.samplers import _shared, ancestral
 from ar_jax.samplers import levels as by_levels
 from ar_jax.types import Condition, DataSpec, Ordering
 
@@ -254,7 +254,7 @@ def test_rows_of_different_orders_are_drawn_step_by_step():
 
 
 def test_noise_of_all_levels_or_of_each_is_the_same(monkeypatch):
-  monkeypatch.setattr(by_levels, "MOST", 0)
+  monkeypatch.setattr(_shared, "MOST", 0)
   case = CASES["subpixels"]()
   check(case, by_levels.make(case.model, case.head))
 

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ar_jax import ordering as orders
+from ar_jax.samplers import _shared
 from ar_jax.types import Sample
-
-MOST = 2**24  # numbers of noise that are held at once
 
 TINY = [
   dict(),
@@ -33,16 +32,8 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     are forced when their step comes), and its shape says what is drawn. The
     noise of a site depends on the key, its row and its step alone.
   """
-  adjust = functools.partial(
-    head.adjust,
-    temperature=temperature,
-    top_k=top_k,
-    top_p=top_p,
-    min_p=min_p,
-  )
-  # What the head cannot do is said here, not at the first draw.
-  theta = jax.ShapeDtypeStruct((head.num_params,), jnp.float32)
-  jax.eval_shape(adjust, theta)
+  filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+  adjust = _shared.adjust(head, **filters)
 
   @functools.partial(jax.jit, static_argnames="prefix")
   def run(params, key, order_BL, x_BLC, known_BL, y, prefix):
@@ -61,15 +52,14 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     # At t = 0 nothing has been drawn, and step does not read what it is given.
     last_BC = x_BLC[:, max(prefix - 1, 0)]
     first = model.step, params, cache, last_BC, jnp.int32(0)
-    make_noise, draw = _noise(head, jax.eval_shape(*first)[0].dtype)
+    make_noise, draw = _shared.noise(head, jax.eval_shape(*first)[0].dtype)
 
     def noise_of(t):
       key_B = jax.vmap(jax.random.fold_in, (0, None))(row_B, t)
       return jax.vmap(make_noise)(key_B)
 
-    # One small batch of noise a step costs more than the noise of all steps.
     t_K = jnp.arange(prefix, L)
-    held = (L - prefix) * _size(jax.eval_shape(noise_of, 0)) <= MOST
+    held = _shared.is_held(L - prefix, jax.eval_shape(noise_of, 0))
     noise_K = jax.vmap(noise_of)(t_K) if held else None
 
     def body(carry, inputs):
@@ -107,17 +97,6 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     return run(params, key, order_BL, x_BLC, known_BL, y, prefix)
 
   return sampler
-
-
-def _noise(head, dtype):
-  """(key -> noise, (noise, theta) -> x) of one row."""
-  if head.noise is None:
-    return lambda key: key, head.sample
-  return functools.partial(head.noise, dtype=dtype), head.draw
-
-
-def _size(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def _common_prefix(known_BL, order_BL):

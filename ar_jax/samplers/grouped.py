@@ -13,6 +13,7 @@ import numpy as np
 
 from ar_jax import likelihood
 from ar_jax import ordering as orders
+from ar_jax.samplers import _shared
 from ar_jax.types import Sample
 
 _MODEL = dict(name="ardm", trunk="mlp", depth=1, width=8)
@@ -64,16 +65,8 @@ def make(
   steps = tuple(steps)
   if any(n < 1 or n != int(n) for n in steps):
     raise ValueError(f"steps {steps}: a pass draws one site or more")
-  adjust = functools.partial(
-    head.adjust,
-    temperature=temperature,
-    top_k=top_k,
-    top_p=top_p,
-    min_p=min_p,
-  )
-  # What the head cannot do is said here, not at the first draw.
-  theta = jax.ShapeDtypeStruct((head.num_params,), jnp.float32)
-  jax.eval_shape(adjust, theta)
+  filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+  adjust = _shared.adjust(head, **filters)
   exact = all(n == 1 for n in steps)
 
   @jax.jit

@@ -16,9 +16,8 @@ import numpy as np
 
 from ar_jax import levels
 from ar_jax import ordering as orders
+from ar_jax.samplers import _shared
 from ar_jax.types import Sample
-
-MOST = 2**24  # numbers of noise that are held at once
 
 TINY = [
   dict(),
@@ -43,16 +42,8 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     comes. Levels are those of one order: rows of different orders, of a model
     whose graph depends on the order, are drawn step by step.
   """
-  adjust = functools.partial(
-    head.adjust,
-    temperature=temperature,
-    top_k=top_k,
-    top_p=top_p,
-    min_p=min_p,
-  )
-  # What the head cannot do is said here, not at the first draw.
-  theta = jax.ShapeDtypeStruct((head.num_params,), jnp.float32)
-  jax.eval_shape(adjust, theta)
+  filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+  adjust = _shared.adjust(head, **filters)
 
   @functools.partial(jax.jit, static_argnames=("cached", "width"))
   def run(params, key, order_BL, x_BLC, known_BL, y, table, cached, width):
@@ -91,7 +82,7 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     before_BLC = jnp.zeros((B, L + 1, C), x_BLC.dtype)
     first = jax.tree.map(lambda a: a[0], table.level)
     theta, _ = jax.eval_shape(read, cache, before_BLC, first)
-    make_noise, draw = _noise(head, theta.dtype)
+    make_noise, draw = _shared.noise(head, theta.dtype)
     row_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(B))
 
     def noise_of(step_M):
@@ -99,8 +90,7 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
       key_BM = jax.vmap(fold, (0, None))(row_B, step_M)
       return jax.vmap(jax.vmap(make_noise))(key_BM)
 
-    # One small batch of noise a level costs more than that of all levels.
-    held = G * _size(jax.eval_shape(noise_of, first.step_M)) <= MOST
+    held = _shared.is_held(G, jax.eval_shape(noise_of, first.step_M))
     noise_G = jax.vmap(noise_of)(table.level.step_M) if held else None
 
     def body(carry, inputs):
@@ -236,14 +226,3 @@ def _whole(x_BLC, model):
 def _take(a_BL, index_M):
   """[B, M, ...]; what is beyond the end is some value."""
   return jnp.take(a_BL, index_M, axis=1, mode="clip")
-
-
-def _noise(head, dtype):
-  """(key -> noise, (noise, theta) -> x) of one site."""
-  if head.noise is None:
-    return lambda key: key, head.sample
-  return functools.partial(head.noise, dtype=dtype), head.draw
-
-
-def _size(tree):
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
