@@ -106,6 +106,7 @@ ROOMS = {
     "media",
     "errors",
     "registry.nearest",
+    "datasets._known",
   ),
   "baselines": ("types", "likelihood", "data", "errors"),
   "commands": (

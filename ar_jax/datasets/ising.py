@@ -17,8 +17,9 @@ import math
 import numpy as np
 
 from ar_jax import errors
+from ar_jax.datasets import _known
 from ar_jax.media import image
-from ar_jax.types import Dataset, DataSpec, Split
+from ar_jax.types import Dataset, DataSpec
 
 TINY = [
   dict(shape=(2, 3), num_train=7, num_valid=5, num_test=3),
@@ -60,25 +61,13 @@ def make(
     for stream, (name, size) in enumerate(sizes.items())
   }
   nats = entropy(shape, beta)
-  splits = {name: _split(x_NL, nats) for name, x_NL in drawn.items()}
+  splits = {
+    name: _known.split(x_NL, nats, image.units(*x_NL.shape))
+    for name, x_NL in drawn.items()
+  }
   media = image.make_media("ising", tuple(shape), num_values=2)
   media |= dict(beta=float(beta))
   return Dataset(DataSpec(tuple(shape), 1, 2), splits, media)
-
-
-def _split(x_NL, nats):
-  def get(index_B):
-    x_BL = x_NL[index_B].astype(np.int32)
-    return x_BL[..., None], np.ones(x_BL.shape, np.float32), {}
-
-  return Split(
-    size=len(x_NL),
-    get=get,
-    units=image.units(*x_NL.shape),
-    entropy=nats,
-    protocol="independent samples",
-    raw=x_NL.tobytes(),
-  )
 
 
 def log_partition(shape, beta):

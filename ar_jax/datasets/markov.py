@@ -13,7 +13,8 @@ import string
 import numpy as np
 
 from ar_jax import errors, registry
-from ar_jax.types import Dataset, DataSpec, Split
+from ar_jax.datasets import _known
+from ar_jax.types import Dataset, DataSpec
 
 TINY = [
   dict(source="two_state", length=6, train_size=7, valid_size=5),
@@ -78,7 +79,12 @@ def make(
   splits = {}
   for stream, (name, size) in enumerate(sizes.items()):
     rng = np.random.default_rng([seed, stream])
-    splits[name] = _split(sample(T_VSS, rng, size, length), entropy)
+    splits[name] = _known.split(
+      sample(T_VSS, rng, size, length),
+      entropy,
+      dict(symbol=size * length),
+      f"independent sequences of {length}",
+    )
   media = dict(
     kind="text",
     level="char",
@@ -87,23 +93,6 @@ def make(
     entropy_rate=entropy_rate(T_VSS),
   )
   return Dataset(DataSpec((length,), 1, len(T_VSS)), splits, media)
-
-
-def _split(x_NL, entropy):
-  size, length = x_NL.shape
-
-  def get(indices):
-    x_BL = x_NL[indices].astype(np.int32)
-    return x_BL[..., None], np.ones(x_BL.shape, np.float32), {}
-
-  return Split(
-    size=size,
-    get=get,
-    units=dict(symbol=size * length),
-    entropy=entropy,
-    protocol=f"independent sequences of {length}",
-    raw=x_NL.tobytes(),
-  )
 
 
 def transitions(source, **options):

@@ -11,7 +11,8 @@ the training split too.
 import numpy as np
 
 from ar_jax import errors
-from ar_jax.types import Dataset, DataSpec, Split
+from ar_jax.datasets import _known
+from ar_jax.types import Dataset, DataSpec
 
 TINY = [dict(digits=1, train_size=7, valid_size=5, test_size=3)]
 
@@ -45,7 +46,9 @@ def make(
     rng = np.random.default_rng([seed, stream])
     drawn = rng.integers(len(first), size=size)
     p, q = prime_P[first[drawn]], prime_P[second[drawn]]
-    splits[name] = _split(_written(p, q, digits), np.log(len(first)))
+    x_NL = _written(p, q, digits)
+    units = dict(char=x_NL.size, item=len(x_NL))
+    splits[name] = _known.split(x_NL, np.log(len(first)), units)
   media = dict(
     kind="text", level="char", vocabulary=_VOCABULARY, source="products"
   )
@@ -73,18 +76,3 @@ def _written(p_N, q_N, digits):
   place[[ord(c) for c in _VOCABULARY]] = np.arange(len(_VOCABULARY))
   token_T = place[np.frombuffer(text.encode("ascii"), np.uint8)]
   return token_T.reshape(len(p_N), -1)
-
-
-def _split(x_NL, entropy):
-  def get(index_B):
-    x_BL = x_NL[index_B].astype(np.int32)
-    return x_BL[..., None], np.ones(x_BL.shape, np.float32), {}
-
-  return Split(
-    size=len(x_NL),
-    get=get,
-    units=dict(char=x_NL.size, item=len(x_NL)),
-    entropy=float(entropy),
-    protocol="independent samples",
-    raw=x_NL.tobytes(),
-  )
