@@ -90,8 +90,13 @@ def network(config, spec):
   ordering = _build("orderings", plain["ordering"], spec.shape)
   head = _build("heads", plain["head"], spec)
   model = _build("models", plain["model"], spec, head, ordering)
-  sampler = _build("samplers", plain["sample"], model, head)
-  return Network(ordering, head, model, sampler)
+  drawing = sampler(plain["sample"], model, head)
+  return Network(ordering, head, model, drawing)
+
+
+def sampler(section, model, head):
+  """The sampler of a section; UsageError where it cannot be."""
+  return _build("samplers", section, model, head)
 
 
 def objective(config, net):

@@ -116,7 +116,7 @@ def measured_matmul(size=1024):
 # --- what was reached ---
 
 
-def sampling(subject, batch, length, repeats=5):
+def sampling(subject, batch, length, repeats=5, beside=()):
   """Times of sampling, medians of runs that take turns.
 
   The naive way is one forward of `window` steps for each value.
@@ -126,10 +126,14 @@ def sampling(subject, batch, length, repeats=5):
     batch: rows.
     length: steps; see check_length.
     repeats: of each.
+    beside: names of samplers that are measured too.
   Returns:
     dict(batch, length, window, compile_s, step_us, sampler_step_us,
-    samples_per_s, naive_samples_per_s): samples are values of all rows
-    together; step_us of the model's step alone, the values given.
+    samples_per_s, naive_samples_per_s, beside_per_s): samples are values of
+    all rows together; step_us of the model's step alone, the values given;
+    beside_per_s = {name: samples/s}.
+  Raises:
+    UsageError: a sampler that is not there or not for this model.
   """
   spec, net = subject.spec, subject.net
   order_BL = _order(subject, batch)
@@ -149,15 +153,21 @@ def sampling(subject, batch, length, repeats=5):
     xs = x_BLC.swapaxes(0, 1), jnp.arange(length)
     return jax.lax.scan(body, cache, xs)[1]
 
-  def sample():
-    return net.sampler(subject.params, key, order_BL, given)
+  def sample(name=None):
+    sampler = others[name] if name else net.sampler
+    return sampler(subject.params, key, order_BL, given)
 
+  others = {
+    name: assemble.sampler(dict(name=name), net.model, net.head)
+    for name in beside
+  }
   forward = jax.jit(net.model.apply)
   shown_BLC = _values(spec, (batch, shown, spec.channels))
   runs = dict(
     sample=(sample, ()),
     steps=(steps, (subject.params, x_BLC)),
     naive=(forward, (subject.params, shown_BLC, order_BL)),
+    **{f"sample by {name}": (sample, (name,)) for name in others},
   )
   seconds = {name: [] for name in runs}
   for _ in range(1 + repeats):  # the first of each compiles
@@ -173,6 +183,9 @@ def sampling(subject, batch, length, repeats=5):
     sampler_step_us=1e6 * median["sample"] / length,
     samples_per_s=batch * length / median["sample"],
     naive_samples_per_s=batch / median["naive"],
+    beside_per_s={
+      name: batch * length / median[f"sample by {name}"] for name in others
+    },
   )
 
 

@@ -144,6 +144,46 @@ def test_sampling_says_how_long_it_took():
   assert (row["batch"], row["length"]) == (3, 5)
 
 
+def test_samplers_side_by_side(capsys, monkeypatch):
+  flags = ["--config=configs/text_gpt.py:tiny", "--batch=2", "--repeats=1"]
+  flags += ["--config.model.depth=1", "--config.model.width=16"]
+  calls = []
+
+  def timed(run, args):
+    """The other sampler takes twice the time."""
+    if args not in [(), ("levels",)]:
+      return 1.0
+    run(*args)
+    calls.append(args)
+    return 2.0 if args else 1.0
+
+  def sampler(section, model, head):
+    made = registry.build("samplers", section, model, head)
+
+    def draw(*args):
+      drawn.append(section["name"])
+      return made(*args)
+
+    return draw
+
+  drawn = []
+  monkeypatch.setattr(assemble, "sampler", sampler)
+  monkeypatch.setattr(bench, "_time", timed)
+  monkeypatch.setenv("COLUMNS", "200")
+  assert program.main(["bench", "sample", *flags, "--beside=levels"]) == 0
+  printed = capsys.readouterr().out.strip().splitlines()
+  [row] = json.loads(printed[-1])["rows"]
+  assert row["samples_per_s"] == 2 * row["beside_per_s"]["levels"]
+  assert calls == [(), ("levels",)] * 2  # to compile and to measure, in turns
+  assert drawn == ["ancestral", "levels"] * 2
+  assert any("x levels" in line for line in printed)
+  assert any(line.rstrip("│ ").endswith("2.00") for line in printed)
+  monkeypatch.undo()
+  monkeypatch.chdir(ROOT)
+  assert program.main(["bench", "sample", *flags, "--beside=level"]) == 2
+  assert "nearest: levels" in capsys.readouterr().err
+
+
 def test_command_ends_with_json(capsys):
   flags = ["--batch=2", "--length=12", "--repeats=1"]
   config = ["--config=configs/text_gpt.py:tiny"]

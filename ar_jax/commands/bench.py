@@ -4,13 +4,16 @@
   ar_jax bench sample --batch=1,16 --length=4096
   ar_jax bench sample --config=configs/text_gpt.py:tiny --batch=1,64
   ar_jax bench sample --workdir=runs/a
+  ar_jax bench sample --config=configs/bmnist_pixelcnn.py:tiny \\
+      --config.sample.name=levels --beside=ancestral
 
 Without a config or a run: the WaveNet of 30 layers, residual 64, skip 256,
 256 values. Parameters are random but for those of a run. The ceiling is what
 the machine allows, measured in the same process: the bytes that a step has to
 read at the speed of matrix-vector products over as many, or its operations at
 that of a matrix product. The naive way is one forward for each value, over
-the values that a step can see. The last line is JSON.
+the values that a step can see. --beside names other samplers, which take turns
+with that of the network. The last line is JSON.
 """
 
 import argparse
@@ -33,6 +36,9 @@ def add_arguments(parser):
   )
   parser.add_argument(
     "--repeats", type=int, default=5, metavar="N", help="of each run"
+  )
+  parser.add_argument(
+    "--beside", default="", metavar="NAME,...", help="samplers, as ancestral"
   )
 
 
@@ -58,7 +64,7 @@ def run(args):
   load = os.getloadavg()[0]
   _show.say(f"{subject.name}; {length:,} steps")
   _show.say(f"on {machine}; load {load:.1f} before the first measurement")
-  rows = []
+  rows, beside = [], [name for name in args.beside.split(",") if name]
   for batch in args.batch:
     bench.check_length(subject, batch, length)
     limit = bench.ceiling(subject, batch, length)
@@ -68,7 +74,7 @@ def run(args):
       f" {limit.bandwidth / 1e9:.1f} GB/s and has"
       f" {limit.flops / 1e6:.1f} MFLOP at {limit.matmul / 1e9:.0f} GFLOP/s"
     )
-    reached = bench.sampling(subject, batch, length, args.repeats)
+    reached = bench.sampling(subject, batch, length, args.repeats, beside)
     rows.append(dict(reached, ceiling=limit._asdict()))
   _print(rows, args.repeats)
   print(json.dumps(dict(network=subject.name, machine=machine, rows=rows)))
@@ -115,6 +121,7 @@ def _print(rows, repeats):
     "us a step",
     "us a step, model alone",
     "s to compile",
+    *(f"x {name}" for name in rows[0]["beside_per_s"]),
   )
   for name in names:
     table.add_column(name, justify="right")
@@ -130,6 +137,7 @@ def _print(rows, repeats):
       f"{row['sampler_step_us']:,.1f}",
       f"{row['step_us']:,.1f}",
       f"{row['compile_s']:.1f}",
+      *(f"{rate / other:.2f}" for other in row["beside_per_s"].values()),
     )
     table.add_row(*cells)
   _show.show(table)
