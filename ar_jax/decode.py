@@ -146,14 +146,17 @@ def extend_by_scan(step):
     x_BKC = jnp.asarray(x_BKC)
     K = x_BKC.shape[1]
 
-    def body(cache, k):
-      theta_BP, new = step(params, cache, x_BKC[:, k], t + k)
+    def body(caches, k):
+      """What is not to be kept is still seen by the steps after it."""
+      kept, cache = caches
+      theta_BP, cache = step(params, cache, x_BKC[:, k], t + k)
       if n is not None:
-        new = jax.tree.map(lambda a, b: jnp.where(k < n, a, b), new, cache)
-      return new, theta_BP
+        kept = jax.tree.map(lambda a, b: jnp.where(k < n, a, b), cache, kept)
+      return (kept, cache), theta_BP
 
-    cache, theta_KBP = jax.lax.scan(body, cache, jnp.arange(K))
-    return theta_KBP.swapaxes(0, 1), cache
+    first = None if n is None else cache, cache
+    (kept, cache), theta_KBP = jax.lax.scan(body, first, jnp.arange(K))
+    return theta_KBP.swapaxes(0, 1), cache if n is None else kept
 
   return extend
 

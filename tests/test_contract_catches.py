@@ -496,6 +496,26 @@ def test_refused_values_enter_the_state():
   caught(contract.extend_equals_apply, [right], [wrong], "n = ")
 
 
+def test_refused_values_are_not_seen_by_those_after_them():
+  """The cache is right, but theta behind a refused value is another's."""
+  right = recurrent()
+  model = right.model
+
+  def forgetful(params, cache, x_BKC, t, n=None):
+    thetas = []
+    for k in range(x_BKC.shape[1]):
+      theta_BP, new = model.step(params, cache, x_BKC[:, k], t + k)
+      kept = True if n is None else k < n
+      cache = jax.tree.map(
+        lambda a, b, kept=kept: jnp.where(kept, a, b), new, cache
+      )
+      thetas.append(theta_BP)
+    return jnp.stack(thetas, 1), cache
+
+  wrong = right._replace(model=model._replace(extend=forgetful))
+  caught(contract.extend_equals_apply, [right], [wrong], "refused steps: ")
+
+
 def test_capacity_is_not_checked(monkeypatch):
   contract.capacity(good())
   monkeypatch.setattr(decode, "check_capacity", lambda t, K, capacity: None)

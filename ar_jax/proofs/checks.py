@@ -234,10 +234,17 @@ def extend_equals_apply(case, cuts=None):
   def chunk(cache, x, t, n=None):
     """Extends a cache whose tail is garbage; returns (theta, cache)."""
     nonlocal worst
-    cache = soiled(cache, clean, slots, t)
-    theta, cache = extend(case.params, cache, x, np.int32(t), n)
-    count = x.shape[1] if n is None else int(n)
-    what = f"extend by {x.shape[1]} from step {t}, n = {n}"
+    K = x.shape[1]
+    args = case.params, soiled(cache, clean, slots, t), x, np.int32(t)
+    theta, cache = extend(*args, n)
+    count = K if n is None else int(n)
+    what = f"extend by {K} from step {t}, n = {n}"
+    if count < K:
+      # A refused value does not enter the cache, but is seen by what follows.
+      all_BKP, _ = extend(*args, np.int32(K))
+      apart = cases.apart(all_BKP, theta)
+      worst = max(worst, apart)
+      cases.below(apart, STEP[str(theta_BLP.dtype)], f"refused steps: {what}")
     steps = slice(t, t + count)
     worst = max(worst, cases.apart(theta_BLP[:, steps], theta[:, :count]))
     cases.below(worst, STEP[str(theta_BLP.dtype)], what)
