@@ -1,9 +1,10 @@
-"""What samplers share: the filters of a head, and noise held for many steps."""
+"""What samplers share: filters, noise held for many steps, what is known."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 MOST = 2**24  # numbers of noise that are held at once
 
@@ -37,3 +38,23 @@ def is_held(times, noise):
     noise: of one step, arrays or their shapes.
   """
   return times * sum(leaf.size for leaf in jax.tree.leaves(noise)) <= MOST
+
+
+def common_prefix(known_BL, order_BL):
+  """How many of the first steps are known in every row."""
+  if order_BL is not None:
+    known_BL = np.take_along_axis(
+      known_BL,
+      np.broadcast_to(np.asarray(order_BL), known_BL.shape),
+      axis=1,
+    )
+  unknown_L = ~known_BL.all(axis=0)
+  return int(unknown_L.argmax()) if unknown_L.any() else len(unknown_L)
+
+
+def whole(x_BLC, model):
+  """x up to all steps of an item: `apply` takes no fewer of a grid."""
+  if callable(model.sees) or model.sees is None:
+    return x_BLC
+  more = len(model.sees) - x_BLC.shape[1]
+  return jnp.pad(x_BLC, ((0, 0), (0, more), (0, 0)))

@@ -92,20 +92,8 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
 
   def sampler(params, key, order_BL, given, y=None):
     x_BLC, known_BL = given
-    prefix = _common_prefix(np.asarray(known_BL), order_BL)
+    prefix = _shared.common_prefix(np.asarray(known_BL), order_BL)
     x_BLC, known_BL = jnp.asarray(x_BLC), jnp.asarray(known_BL)
     return run(params, key, order_BL, x_BLC, known_BL, y, prefix)
 
   return sampler
-
-
-def _common_prefix(known_BL, order_BL):
-  """How many of the first steps are known in every row."""
-  if order_BL is not None:
-    known_BL = np.take_along_axis(
-      known_BL,
-      np.broadcast_to(np.asarray(order_BL), known_BL.shape),
-      axis=1,
-    )
-  unknown_L = ~known_BL.all(axis=0)
-  return int(unknown_L.argmax()) if unknown_L.any() else len(unknown_L)

@@ -61,7 +61,7 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     def read(cache, before_BLC, level):
       """theta [B, M, P] of a level; what it depends on enters the cache."""
       if not cached:
-        x_BLC = _whole(before_BLC[:, 1:], model)
+        x_BLC = _shared.whole(before_BLC[:, 1:], model)
         theta_BLP = model.apply(params, x_BLC, place_BL, y)
         return _take(theta_BLP, level.at_M), cache
       t = level.cursor
@@ -213,14 +213,6 @@ def _plan(model, level_L, order_L=None):
   )
   table = jax.tree.map(lambda a: np.asarray(a, np.int32), table)
   return _Plan(table, in_turn or moved, int(width))
-
-
-def _whole(x_BLC, model):
-  """x up to all steps of an item: `apply` takes no fewer of a grid."""
-  if callable(model.sees) or model.sees is None:
-    return x_BLC
-  more = len(model.sees) - x_BLC.shape[1]
-  return jnp.pad(x_BLC, ((0, 0), (0, more), (0, 0)))
 
 
 def _take(a_BL, index_M):
