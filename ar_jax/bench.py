@@ -129,9 +129,10 @@ def sampling(subject, batch, length, repeats=5, beside=()):
     beside: names of samplers that are measured too.
   Returns:
     dict(batch, length, window, compile_s, step_us, sampler_step_us,
-    samples_per_s, naive_samples_per_s, beside_per_s): samples are values of
+    samples_per_s, naive_samples_per_s, passes, beside): samples are values of
     all rows together; step_us of the model's step alone, the values given;
-    beside_per_s = {name: samples/s}.
+    passes of the network for a batch, None where they are its steps; beside =
+    {name: dict(samples_per_s, passes)}.
   Raises:
     UsageError: a sampler that is not there or not for this model.
   """
@@ -183,10 +184,19 @@ def sampling(subject, batch, length, repeats=5, beside=()):
     sampler_step_us=1e6 * median["sample"] / length,
     samples_per_s=batch * length / median["sample"],
     naive_samples_per_s=batch / median["naive"],
-    beside_per_s={
-      name: batch * length / median[f"sample by {name}"] for name in others
+    passes=_passes(net.sampler, subject.params, key, order_BL, given),
+    beside={
+      name: dict(
+        samples_per_s=batch * length / median[f"sample by {name}"],
+        passes=_passes(sampler, subject.params, key, order_BL, given),
+      )
+      for name, sampler in others.items()
     },
   )
+
+
+def _passes(sampler, *args):
+  return int(sampler.counted(*args)[1]) if hasattr(sampler, "counted") else None
 
 
 def window(subject, length):

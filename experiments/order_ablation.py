@@ -51,8 +51,8 @@ _CNN = {"model.blocks": 4, "model.width": 48, "model.first_kernel": 5}
 _TEXT = {
   "data.length": 64,
   "data.stride": 64,  # the window: windows that do not overlap
-  "train.steps": 600,
-  "train.eval_every": 600,
+  "train.steps": 3000,
+  "train.eval_every": 3000,
   **_GPT,
 }
 _SITES = {"model.source": True, "model.target": True, "model.step": False}

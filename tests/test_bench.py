@@ -173,7 +173,8 @@ def test_samplers_side_by_side(capsys, monkeypatch):
   assert program.main(["bench", "sample", *flags, "--beside=levels"]) == 0
   printed = capsys.readouterr().out.strip().splitlines()
   [row] = json.loads(printed[-1])["rows"]
-  assert row["samples_per_s"] == 2 * row["beside_per_s"]["levels"]
+  other = dict(samples_per_s=row["samples_per_s"] / 2, passes=None)
+  assert row["beside"] == dict(levels=other)
   assert calls == [(), ("levels",)] * 2  # to compile and to measure, in turns
   assert drawn == ["ancestral", "levels"] * 2
   assert any("x levels" in line for line in printed)
@@ -182,6 +183,22 @@ def test_samplers_side_by_side(capsys, monkeypatch):
   monkeypatch.chdir(ROOT)
   assert program.main(["bench", "sample", *flags, "--beside=level"]) == 2
   assert "nearest: levels" in capsys.readouterr().err
+
+
+def test_passes_are_told_where_they_are_not_steps(capsys, monkeypatch):
+  flags = ["--config=configs/text_gpt.py:tiny", "--batch=2", "--repeats=1"]
+  flags += ["--config.model.depth=1", "--config.model.width=16"]
+  flags += ["--config.sample.name=jacobi", "--length=12"]
+  monkeypatch.setenv("COLUMNS", "200")
+  assert program.main(["bench", "sample", *flags]) == 0
+  printed = capsys.readouterr().out.strip().splitlines()
+  [row] = json.loads(printed[-1])["rows"]
+  assert 1 <= row["passes"] <= 12
+  [line] = [line for line in printed if line.startswith("│")]
+  assert int(line.strip("│ ").split("│")[-1]) == row["passes"]
+  row = bench.sampling(small_wavenet(), 3, 5, repeats=1, beside=["jacobi"])
+  assert row["passes"] is None
+  assert 1 <= row["beside"]["jacobi"]["passes"] <= 5
 
 
 def test_command_ends_with_json(capsys):

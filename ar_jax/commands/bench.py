@@ -13,7 +13,8 @@ the machine allows, measured in the same process: the bytes that a step has to
 read at the speed of matrix-vector products over as many, or its operations at
 that of a matrix product. The naive way is one forward for each value, over
 the values that a step can see. --beside names other samplers, which take turns
-with that of the network. The last line is JSON.
+with that of the network; how many passes a batch takes is told by those that
+need not take one a step, as jacobi. The last line is JSON.
 """
 
 import argparse
@@ -121,7 +122,8 @@ def _print(rows, repeats):
     "us a step",
     "us a step, model alone",
     "s to compile",
-    *(f"x {name}" for name in rows[0]["beside_per_s"]),
+    *(["passes"] if rows[0]["passes"] else []),
+    *(f"x {name}" for name in rows[0]["beside"]),
   )
   for name in names:
     table.add_column(name, justify="right")
@@ -137,7 +139,8 @@ def _print(rows, repeats):
       f"{row['sampler_step_us']:,.1f}",
       f"{row['step_us']:,.1f}",
       f"{row['compile_s']:.1f}",
-      *(f"{rate / other:.2f}" for other in row["beside_per_s"].values()),
+      *([f"{row['passes']:,}"] if row["passes"] else []),
+      *(_ratio(rate, **other) for other in row["beside"].values()),
     )
     table.add_row(*cells)
   _show.show(table)
@@ -145,6 +148,11 @@ def _print(rows, repeats):
     "samples are values of all rows together; naive is one forward of"
     f" {rows[0]['window']:,} steps for each value"
   )
+
+
+def _ratio(rate, samples_per_s, passes):
+  told = f", {passes:,} passes" if passes else ""
+  return f"{rate / samples_per_s:.2f}{told}"
 
 
 def _counts(text):
