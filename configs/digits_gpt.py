@@ -8,7 +8,9 @@
 Arguments: tiny; ordering=raster|... of configs/base.py;
 labels=true|false.
 
-measured: not yet
+measured: 1.675 bits/dim test at the best validation, 180 images, s.e. .018,
+  given the label, --config.train.steps=2600, seed 0; 2026-11-21, 10 minutes on
+  2 CPU cores: experiments/digits_models.py
 """
 
 from configs import base

@@ -8,7 +8,10 @@
 Arguments: tiny; cell=diagonal_bilstm|row_lstm; ordering=raster|reverse;
 labels=true|false.
 
-measured: not yet
+measured: test bits/dim at the best validation, 180 images, s.e. .018, given
+  the label, seed 0: diagonal_bilstm 1.626, --config.train.steps=7000; row_lstm
+  1.646, steps=12400; 2026-11-21, 10 minutes on 2 CPU cores each:
+  experiments/digits_models.py
 """
 
 from configs import base

@@ -4,7 +4,7 @@
   ar_jax bench sample --batch=1,16 --length=4096
   ar_jax bench sample --config=configs/text_gpt.py:tiny --batch=1,64
   ar_jax bench sample --workdir=runs/a
-  ar_jax bench sample --config=configs/bmnist_pixelcnn.py:tiny \\
+  ar_jax bench sample --config=configs/digits_pixelcnn.py \\
       --config.sample.name=levels --beside=ancestral
 
 Without a config or a run: the WaveNet of 30 layers, residual 64, skip 256,
