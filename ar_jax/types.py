@@ -69,6 +69,8 @@ class Head(NamedTuple):
   noise, draw: what `sample` needs of its key, apart from theta, so that a
     sampler makes it for many steps at once: sample(key, theta[P]) is
     draw(noise(key, theta.dtype), theta). None: not apart.
+  log_probs: (theta[..., P]) -> float[..., V], log_prob of each value of a site
+    of one channel. None: more channels, or values that cannot be listed.
   """
 
   num_params: int
@@ -77,6 +79,7 @@ class Head(NamedTuple):
   adjust: Callable
   noise: Callable | None = None
   draw: Callable | None = None
+  log_probs: Callable | None = None
 
 
 class Ordering(NamedTuple):

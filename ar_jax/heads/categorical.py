@@ -51,8 +51,12 @@ def make(spec):
   def draw(noise, theta):  # as jax.random.categorical does
     return (logits(theta) + noise).argmax(axis=-1).astype(jnp.int32)
 
+  def log_probs(theta):
+    return jax.nn.log_softmax(logits(theta)[..., 0, :])
+
   num_params = spec.channels * spec.num_values
-  return Head(num_params, log_prob, sample, adjust, noise, draw)
+  made = Head(num_params, log_prob, sample, adjust, noise, draw)
+  return made._replace(log_probs=log_probs) if spec.channels == 1 else made
 
 
 def _log_prob(logits, x):

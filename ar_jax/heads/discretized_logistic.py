@@ -101,17 +101,20 @@ def make(spec, *, components=10, levels="uniform"):
     means = jnp.broadcast_to(center, means.shape)
     return bins.join(logits, means, jnp.full_like(log_scales, -1e3))
 
+  def log_probs(theta):
+    every = jnp.arange(V, dtype=jnp.int32)
+    every = every.reshape((1,) * (theta.ndim - 1) + (V, 1))
+    return log_prob(theta[..., None, :], every)
+
   def adjust(theta, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     bins.check_uncut(name, top_k, top_p, min_p)
     if temperature == 0:
-      every = jnp.arange(V, dtype=jnp.int32)
-      every = every.reshape((1,) * (theta.ndim - 1) + (V, 1))
-      return certain(log_prob(theta[..., None, :], every).argmax(-1), theta)
+      return certain(log_probs(theta).argmax(-1), theta)
     logits, means, log_scales = bins.split(theta, 1, K)
     logits, log_scales = bins.warmed(logits, log_scales, temperature)
     return bins.join(logits, means, log_scales)
 
-  return Head(3 * K, log_prob, sample, adjust)
+  return Head(3 * K, log_prob, sample, adjust, log_probs=log_probs)
 
 
 def start(num_values, components, levels="uniform"):
