@@ -369,7 +369,7 @@ def _draw_maps(by, study, path):
         axes.set_axis_off()
       else:
         axes.plot(site, lw=0.7)
-        axes.set_ylim(0, most)
+        axes.set(ylim=(0, most), xlabel="step", ylabel="nats")
       axes.set_title(
         f"{network}\n{order}" if order == orders[0] else order, fontsize=7
       )

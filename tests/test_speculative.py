@@ -130,6 +130,20 @@ def test_rows_keep_their_own_length():
   assert one.passes.shape == (1,)
 
 
+def check_scores(case, module, steps):
+  """What is told of long items, most of which has entered the caches."""
+  for draft in ("itself", "ngram"):
+    made = draft_of(case, draft)
+    sampler = module.make(case.model, case.head, steps=steps, draft=made)
+    contract.sampled_equals_scored(case, sampler)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_scores_of_long_items(steps):
+  with contract.precision("float64"):
+    check_scores(echo(13, 2.0, 3), speculative, steps)
+
+
 def test_greedy_is_that_of_ancestral():
   with contract.precision("float64"):
     case = small_case(SPEC, order_KL=stack(4, 3))
@@ -185,8 +199,11 @@ WRONG = {
   "one noise for the test and the draw": {
     "range(3)  # what": "(0, 0, 0)  # what"
   },
-  "what was drawn is not told": {
-    "jnp.minimum(right, L - W) - start": "jnp.minimum(0 * right, L - W)"
+}
+UNTOLD = {
+  "one step too few": {"start, entered\n": "start, entered - 1\n"},
+  "one step too many": {
+    "jnp.minimum(right + 1, L - W)": "jnp.minimum(right + 2, L - W)"
   },
 }
 
@@ -199,6 +216,15 @@ def test_other_draws_are_seen(breakage, mutated):
     case = case_of()
     run = functools.partial(check, draft="another", steps=1)
     caught(run, (case, speculative), (case, wrong), "p-value|p = |chance")
+
+
+@pytest.mark.parametrize("whom", UNTOLD)
+def test_other_caches_are_seen(whom, mutated):
+  with contract.precision("float64"):
+    wrong = mutated("samplers.speculative", UNTOLD[whom])
+    case = echo(13, 2.0, 3)
+    run = functools.partial(check_scores, steps=1)
+    caught(run, (case, speculative), (case, wrong), "off by|differ|score")
 
 
 def test_log_probs_are_of_every_value():

@@ -61,7 +61,7 @@ def make(
   Args:
     model: Model.
     head: Head.
-    window: steps of a pass, 2 or more, by `extend`; None: all, by `apply`.
+    window: steps of a pass, by `extend`; None: all, by `apply`.
     temperature: of the filters, as top_k, top_p, min_p; see filters.py.
       0 is greedy.
   Returns:
@@ -70,12 +70,12 @@ def make(
     otherwise than a step. `sampler.counted(...)` -> (Sample, int32 []): with
     the number of passes, L at most.
   Raises:
-    ValueError: a window below 2, which would be ancestral.py.
+    ValueError: a window below 1.
   """
-  if window is not None and window < 2:
+  if window is not None and window < 1:
     raise ValueError(
-      f"window={window}: passes of one step are samplers/ancestral.py; take 2"
-      " or more, or None for passes over the whole item"
+      f"window={window}: the steps of a pass, 1 or more, or None for passes"
+      " over the whole item"
     )
   filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
   adjust = _shared.adjust(head, **filters)
@@ -143,7 +143,8 @@ def make(
       write = functools.partial(
         jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=1
       )
-      entered = jnp.minimum(right, L - K) - start
+      # A step may enter when the values before it are drawn for good.
+      entered = jnp.minimum(right + 1, L - K) - start
       theta_BKP, cache = read(state.cache, state.sample.x_BLC, start, entered)
       adjusted_BKP = adjust(theta_BKP)
       drawn_BKC = jax.vmap(jax.vmap(draw))(noise_from(start), adjusted_BKP)

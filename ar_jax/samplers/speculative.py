@@ -148,7 +148,8 @@ def make(
   def of_row(params, key, order_L, x_LC, known_L, y):
     """One row, in generation order."""
     L, C = x_LC.shape
-    W = min(2 * steps + 2, L)  # of the last pass, and of the draft after it
+    # Of the last pass what has not entered yet, and the draft after it.
+    W = min(2 * steps + 1, L)
     order_1L = None if order_L is None else order_L[None]
     y = jax.tree.map(lambda a: a[None], y)
     step_key = jax.vmap(functools.partial(jax.random.fold_in, key))(
@@ -171,7 +172,7 @@ def make(
       def body(carry, s):
         x_LC, cache, kept = carry
         log_q_V, cache = draft.step(cache, x_LC, s)
-        entered = s < jnp.minimum(state.right, L - W)
+        entered = s < jnp.minimum(state.right + 1, L - W)
         kept = jax.tree.map(lambda a, b: jnp.where(entered, a, b), cache, kept)
         value = jax.random.categorical(noise_L[s, _DRAFT], log_q_V)
         fixed = known_L[s] | (s < state.right)
@@ -186,7 +187,8 @@ def make(
     def one_pass(state):
       start, right = state.start, state.right
       at_W = start + jnp.arange(W)
-      entered = jnp.minimum(right, L - W) - start
+      # A step may enter when the values before it are drawn for good.
+      entered = jnp.minimum(right + 1, L - W) - start
       x_LC, log_q_WV, drafting = run_ahead(state)
       before_LC = jnp.pad(x_LC, ((1, 0), (0, 0)))
       theta_1WP, cache = model.extend(
