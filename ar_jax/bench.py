@@ -196,7 +196,10 @@ def sampling(subject, batch, length, repeats=5, beside=()):
 
 
 def _passes(sampler, *args):
-  return int(sampler.counted(*args)[1]) if hasattr(sampler, "counted") else None
+  """Of the row that takes most; None where they are the steps."""
+  if not hasattr(sampler, "counted"):
+    return None
+  return int(np.max(sampler.counted(*args)[1]["passes"]))
 
 
 def window(subject, length):

@@ -92,8 +92,8 @@ def test_a_draft_that_is_right_saves_passes(steps):
   given = blank(5, 13)
   sample, count = sampler.counted({}, jax.random.key(0), None, given)
   assert len(np.unique(sample.x_BLC, axis=0)) == 5
-  np.testing.assert_array_equal(count.passes, -(-13 // (steps + 1)))
-  np.testing.assert_array_equal(count.kept, count.drafted)
+  np.testing.assert_array_equal(count["passes"], -(-13 // (steps + 1)))
+  np.testing.assert_array_equal(count["kept"], count["drafted"])
   sure = echo(13, 200.0, 1)
   never = speculative.Draft(
     lambda length, order_1L, y: (),
@@ -107,8 +107,8 @@ def test_a_draft_that_is_right_saves_passes(steps):
   known[1][:, 0] = True
   sample, count = sampler.counted({}, jax.random.key(0), None, known)
   assert not np.asarray(sample.x_BLC).any()
-  np.testing.assert_array_equal(count.kept, 0)
-  np.testing.assert_array_equal(count.passes, 12)
+  np.testing.assert_array_equal(count["kept"], 0)
+  np.testing.assert_array_equal(count["passes"], 12)
 
 
 def test_rows_keep_their_own_length():
@@ -121,13 +121,13 @@ def test_rows_keep_their_own_length():
   given[0][2, :20, 0] = 1
   given[1][2, :20] = True
   _, count = sampler.counted({}, jax.random.key(0), None, given)
-  passes_B = np.asarray(count.passes)
+  passes_B = np.asarray(count["passes"])
   assert passes_B[1] == -(-24 // 5)
   assert passes_B[0] > passes_B[1]
-  assert np.asarray(count.drafted)[1] == np.asarray(count.kept)[1] == 0
+  assert np.asarray(count["drafted"])[1] == np.asarray(count["kept"])[1] == 0
   alone = [a[2:] for a in given]
   _, one = sampler.counted({}, jax.random.key(0), None, alone)
-  assert one.passes.shape == (1,)
+  assert one["passes"].shape == (1,)
 
 
 def check_scores(case, module, steps):

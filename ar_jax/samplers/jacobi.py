@@ -24,7 +24,6 @@ from ar_jax.types import Sample
 TINY = [
   dict(),
   dict(window=2),
-  dict(temperature=0.7, top_k=2),
   dict(window=3, top_p=0.8),
 ]
 
@@ -67,8 +66,8 @@ def make(
   Returns:
     sampler(params, key, order_BL, given, y) -> Sample, as of ancestral.py and
     for the same key the same: in float32 up to ties, for a pass rounds
-    otherwise than a step. `sampler.counted(...)` -> (Sample, int32 []): with
-    the number of passes, L at most.
+    otherwise than a step. `sampler.counted(...)` -> (Sample, dict(passes)):
+    int32 [], L at most.
   Raises:
     ValueError: a window below 1.
   """
@@ -178,7 +177,7 @@ def make(
     )
     last = jax.lax.while_loop(lambda s: s.right < L, one_pass, first)
     sample = Sample(*(orders.unpermute(a, order_BL) for a in last.sample))
-    return sample, last.passes
+    return sample, dict(passes=last.passes)
 
   def counted(params, key, order_BL, given, y=None):
     x_BLC, known_BL = given

@@ -23,7 +23,6 @@ from ar_jax.types import Sample
 TINY = [
   dict(),
   dict(steps=2, order=1, temperature=0.7, top_k=2),
-  dict(steps=3, top_p=0.8),
 ]
 
 _TEST, _INSTEAD, _DRAFT = range(3)  # what noise of a step is for
@@ -48,14 +47,6 @@ class _State(NamedTuple):
   sample: Any
   start: Any
   right: Any
-  passes: Any
-  kept: Any
-  drafted: Any
-
-
-class Count(NamedTuple):
-  """int32 [B]: passes of the model; drafted values, and how many were kept."""
-
   passes: Any
   kept: Any
   drafted: Any
@@ -127,7 +118,9 @@ def make(
       0 is greedy: then the same values as of ancestral.py.
   Returns:
     sampler(params, key, order_BL, given, y) -> Sample, distributed as that of
-    ancestral.py, but not the same. `sampler.counted(...)` -> (Sample, Count).
+    ancestral.py, but not the same. `sampler.counted(...)` -> (Sample,
+    dict(passes, kept, drafted)): int32 [B], passes of the model, values that
+    were drafted, and how many of them were kept.
     The noise of a site depends on the key, its row and its step alone.
   Raises:
     ValueError: a head whose values cannot be listed, steps or order below 1.
@@ -249,7 +242,8 @@ def make(
       caches, Sample(x_LC, zeros_L, zeros_L), zero, zero, zero, zero, zero
     )
     last = jax.lax.while_loop(lambda s: s.right < L, one_pass, first)
-    return last.sample, Count(last.passes, last.kept, last.drafted)
+    counts = dict(passes=last.passes, kept=last.kept, drafted=last.drafted)
+    return last.sample, counts
 
   @jax.jit
   def run(params, key, order_BL, x_BLC, known_BL, y):
@@ -262,10 +256,10 @@ def make(
     several = order_BL is not None and len(order_BL) > 1
     order_axis = 0 if several else None
     shared = order_BL[0] if order_BL is not None and not several else order_BL
-    sample, count = jax.vmap(of_row, (None, 0, order_axis, 0, 0, 0))(
+    sample, counts = jax.vmap(of_row, (None, 0, order_axis, 0, 0, 0))(
       params, row_B, shared, x_BLC, known_BL, y
     )
-    return Sample(*(orders.unpermute(a, order_BL) for a in sample)), count
+    return Sample(*(orders.unpermute(a, order_BL) for a in sample)), counts
 
   def counted(params, key, order_BL, given, y=None):
     x_BLC, known_BL = map(jnp.asarray, given)
