@@ -483,10 +483,11 @@ def test_product(model, head, sampler, record_property):
     params = contract.random_params(net)
     order_KL = None if names[0] == "raster" else ordering.orders_KL
     case = Case(net, head_fn, spec, params, order_KL)
-    checks = {
-      "normalised": lambda: contract.normalised(case),
-      "step": lambda: contract.step_equals_apply(case),
-    }
+    checks = {"step": lambda: contract.step_equals_apply(case)}
+    if spec.num_values:
+      # Of real values the head's own test integrates: here theta may be wider
+      # than any grid.
+      checks["normalised"] = lambda: contract.normalised(case)
     if is_exact(draw):
       checks["sampled = scored"] = lambda: contract.sampled_equals_scored(
         case, draw, settings_of(sampling)
