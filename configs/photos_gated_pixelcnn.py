@@ -10,7 +10,11 @@ sites makes each of them a site of its own, with a softmax over 256 values.
 
 measured: sampling by `ar_jax bench sample`, pixels, cached over naive: 245 x at
   batch 1, 428 x at batch 16 (246 and 432 in reverse); 2026-11-20, 2 CPU cores.
-  Likelihood: not yet
+  After 800 updates, of a schedule of 1,000 (--config.train.steps=1000), seed 0:
+  3.47 bits/dim valid by the averaged parameters, all 78 patches, exact, where
+  PNG takes 3.20 and xz, of the whole split, 2.93: a run for an accelerator.
+  Its samples have the colors, the sky and the dark leaves of the photographs,
+  and stray pixels; 2026-11-21, 36 minutes on 2 busy CPU cores
 """
 
 from configs import base
