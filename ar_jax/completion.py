@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from ar_jax import corpus, errors, inputs, registry, scoring, text
+from ar_jax import ordering as orders
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -171,26 +172,6 @@ def masks(spec, known, num, what="known"):
   return np.broadcast_to(known_NL, (num, spec.length))
 
 
-def known_first(order_BL, known_BL):
-  """The orders with the known sites moved to the front, int32 [B, L].
-
-  The known sites in the order they come, then the others in the order they
-  come: a uniformly random order stays one of both.
-
-  Args:
-    order_BL: int [1, L] or [B, L]; None: the identity.
-    known_BL: bool [1, L] or [B, L], in data order.
-  """
-  known_BL = np.asarray(known_BL)
-  if order_BL is None:
-    order_BL = np.arange(known_BL.shape[1])[None]
-  shape = np.broadcast_shapes(np.shape(order_BL), known_BL.shape)
-  order_BL = np.broadcast_to(order_BL, shape)
-  later_BL = ~np.take_along_axis(np.broadcast_to(known_BL, shape), order_BL, 1)
-  step_BL = np.argsort(later_BL, axis=1, kind="stable")
-  return np.take_along_axis(order_BL, step_BL, 1).astype(np.int32)
-
-
 def is_exact(run, known):
   """Whether the run has an order in which what is given comes first.
 
@@ -216,8 +197,8 @@ def draw(run, key, x_NLC, known, num=1, y=None):
   """Sample of `num` rows for each item, those of an item next to each other.
 
   In an order of the run that puts what is known first: of all orders, one
-  drawn for each row, by `known_first`; of listed ones, one drawn uniformly
-  of those that do. Where `is_exact` says no, in an order as it is.
+  drawn for each row, by `ordering.known_first`; of listed ones, one drawn
+  uniformly of those that do. Where `is_exact` says no, in an order as it is.
 
   Args:
     run: Run.
@@ -250,7 +231,7 @@ def _draw_order(ordering, key_B, known_BL):
   if orders_KL is None:
     alike = (known_BL == known_BL[:1]).all()
     known_BL = known_BL[:1] if alike else known_BL
-    return known_first(ordering.draw(key_B), known_BL)
+    return orders.known_first(ordering.draw(key_B), known_BL)
   if len(orders_KL) == 1:
     return ordering.draw(key_B)
   fits_BK = _puts_first(orders_KL, known_BL)
@@ -309,7 +290,7 @@ def _scoring_order(run, known_NL, order):
       order = np.broadcast_to(order, known_NL.shape)
       if (np.sort(order, 1) != np.arange(order.shape[1])).any():
         raise errors.UsageError("order: each names every site once")
-    return known_first(order, known_NL)
+    return orders.known_first(order, known_NL)
   if order is not None:
     raise errors.UsageError(
       f"order: this run knows the order {name} alone, leave it out"

@@ -190,3 +190,23 @@ def symmetry(shape, orders_KL):
     f"takes the eight raster orders of {name}, got another one, which begins"
     f" {', '.join(map(str, orders_KL[0][:8]))}, ..."
   )
+
+
+def known_first(order_BL, known_BL):
+  """The orders with the known sites moved to the front, int32 [B, L].
+
+  The known sites in the order they come, then the others in the order they
+  come: a uniformly random order stays one of both.
+
+  Args:
+    order_BL: int [1, L] or [B, L]; None: the identity.
+    known_BL: bool [1, L] or [B, L], in data order.
+  """
+  known_BL = np.asarray(known_BL)
+  if order_BL is None:
+    order_BL = np.arange(known_BL.shape[1])[None]
+  shape = np.broadcast_shapes(np.shape(order_BL), known_BL.shape)
+  order_BL = np.broadcast_to(order_BL, shape)
+  later_BL = ~np.take_along_axis(np.broadcast_to(known_BL, shape), order_BL, 1)
+  step_BL = np.argsort(later_BL, axis=1, kind="stable")
+  return np.take_along_axis(order_BL, step_BL, 1).astype(np.int32)

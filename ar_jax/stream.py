@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ar_jax import data
+from ar_jax import ordering as orders
 from ar_jax.types import Sample
 
 
@@ -19,7 +20,8 @@ def sample(
 
   Args:
     sampler: of a sampler plugin.
-    ordering: Ordering; one other than the identity needs totals >= length.
+    ordering: Ordering; one other than the identity needs totals >= length. Of
+      all orders each window is drawn in one that begins with what is known.
     params: of the model.
     key: one key for all rows.
     prompts: list of B arrays [T] or [T, C], of any lengths up to their totals.
@@ -51,13 +53,11 @@ def sample(
     key_k = jax.random.fold_in(key, k)
     order_key = jax.random.fold_in(key_k, B)
     key_B = jax.vmap(jax.random.fold_in, (None, 0))(order_key, np.arange(B))
-    part = sampler(
-      params,
-      key_k,
-      ordering.draw(key_B),
-      (x_BTC[row_B1, at_BL], known_BT[row_B1, at_BL]),
-      y,
-    )
+    given = x_BTC[row_B1, at_BL], known_BT[row_B1, at_BL]
+    order_BL = ordering.draw(key_B)
+    if ordering.orders_KL is None:
+      order_BL = orders.known_first(order_BL, given[1])
+    part = sampler(params, key_k, order_BL, given, y)
     fresh_BL = (at_BL >= done_B[:, None]) & (at_BL < total_B[:, None])
     fresh = np.nonzero(fresh_BL)[0], at_BL[fresh_BL]
     x_BTC[fresh] = np.asarray(part.x_BLC)[fresh_BL]

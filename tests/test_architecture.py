@@ -36,7 +36,7 @@ CORE = {
   "data": ("types", "errors"),
   "text": ("errors", "registry.nearest"),
   "corpus": ("types", "errors", "data", "text", "registry.nearest"),
-  "stream": ("types", "data"),
+  "stream": ("types", "data", "ordering"),
   "checkpoint": ("types", "errors"),
   "markup": (),
   "maps": (),

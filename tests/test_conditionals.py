@@ -13,6 +13,7 @@ from PIL import Image
 from ar_jax import __main__ as program
 from ar_jax import assemble, completion, errors, launch, registry
 from ar_jax import config as configs
+from ar_jax import ordering as orders
 from ar_jax import run as runs
 from ar_jax.proofs import cases, chance
 from ar_jax.types import Condition, DataSpec, Ordering
@@ -98,15 +99,15 @@ def _joint(run, x_NLC, order_L):
 def test_known_sites_move_to_the_front_in_their_order():
   order_BL = np.array([[3, 1, 0, 2], [2, 0, 3, 1]], np.int32)
   known_BL = np.array([[1, 0, 0, 1], [0, 1, 0, 1]], bool)
-  first = completion.known_first(order_BL, known_BL)
+  first = orders.known_first(order_BL, known_BL)
   np.testing.assert_array_equal(first, [[3, 0, 1, 2], [3, 1, 2, 0]])
   assert first.dtype == np.int32
-  first = completion.known_first(order_BL, known_BL[:1])
+  first = orders.known_first(order_BL, known_BL[:1])
   np.testing.assert_array_equal(first, [[3, 0, 1, 2], [0, 3, 2, 1]])
-  first = completion.known_first(None, known_BL)
+  first = orders.known_first(None, known_BL)
   np.testing.assert_array_equal(first, [[0, 3, 1, 2], [1, 3, 0, 2]])
   for known in (False, True):
-    first = completion.known_first(order_BL, np.full((2, 4), known))
+    first = orders.known_first(order_BL, np.full((2, 4), known))
     np.testing.assert_array_equal(first, order_BL)
 
 

@@ -56,6 +56,26 @@ def test_log_probs_equal_the_strided_evaluation(order, total):
     )
 
 
+def test_in_an_order_of_all_what_is_known_comes_first():
+  """The prompt, and of a later window what the one before it drew."""
+  ordering, head, model, params, sampler = _parts("all")
+  seen = []
+
+  def spy(params, key, order_BL, given, y):
+    seen.append((order_BL, given[1]))
+    return sampler(params, key, order_BL, given, y)
+
+  prompts = [np.array([], int), np.array([2, 0, 1]), np.array([4, 4])]
+  drawn = _draw((ordering, head, model, params, spy), prompts, 11)
+  np.testing.assert_array_equal(drawn.x_BLC[1, :3, 0], [2, 0, 1])
+  assert [known.sum(1).tolist() for _, known in seen] == [[0, 3, 2], [5, 5, 5]]
+  for order_BL, known_BL in seen:
+    np.testing.assert_array_equal(np.sort(order_BL), np.tile(range(8), (3, 1)))
+    first_BL = np.take_along_axis(known_BL, order_BL, 1)
+    assert (np.diff(first_BL.astype(int)) <= 0).all()
+  assert len(np.unique(np.concatenate([o for o, _ in seen]), axis=0)) == 6
+
+
 def test_rows_of_several_lengths_are_each_drawn_as_if_alone():
   parts = _parts()
   ordering, head, model, params, _ = parts

@@ -111,7 +111,9 @@ def run(args):
     min_p=args.min_p,
   )
   trained = runs.load(args.workdir, args.checkpoint, filters)
-  if args.prompt and not orders.is_identity(trained.net.ordering):
+  ordering = trained.net.ordering
+  several = ordering.orders_KL is None  # one that begins with the prompt
+  if args.prompt and not several and not orders.is_identity(ordering):
     _show.warn(
       f"the order is {trained.config.ordering.name}: tokens that come"
       " before the prompt in it cannot depend on the prompt"
