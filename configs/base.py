@@ -207,6 +207,17 @@ def gated_pixelcnn(tiny, layers, width):
   )
 
 
+def pixelcnn_pp(tiny, scales, blocks, width, dropout):
+  """Model section of a PixelCNN++."""
+  return config_dict.create(
+    name="pixelcnn_pp",
+    scales=2 if tiny else scales,
+    blocks=1 if tiny else blocks,
+    width=4 if tiny else width,
+    dropout=dropout,
+  )
+
+
 def pixelcnn(tiny, blocks, width):
   """Model section of a PixelCNN."""
   return config_dict.create(
@@ -269,13 +280,13 @@ def digits(arg):
   )
 
 
-def photos(arg):
+def photos(tiny, sites):
   """Data section of patches of scikit-learn's photographs."""
   return dict(
     name="photos",
-    size=4 if arg.tiny else 32,
-    stride=40 if arg.tiny else 4,
-    pixels="sites" if arg.head == "sites" else "channels",
+    size=4 if tiny else 32,
+    stride=40 if tiny else 4,
+    pixels="sites" if sites else "channels",
     labels=False,
   )
 

@@ -20,7 +20,7 @@ def get_config(arg=None):
   """See the header."""
   arg = base.parse(arg, tiny=False, ordering="raster", head="rgb_logistic")
   config = base.get_base()
-  config.data = base.photos(arg)
+  config.data = base.photos(arg.tiny, arg.head == "sites")
   config.ordering = base.choose("ordering", arg.ordering, base.ORDERINGS)
   config.head = base.choose("head", arg.head, base.RGB_HEADS)
   config.model = base.image_gpt(arg.tiny, depth=8, width=256, heads=8)

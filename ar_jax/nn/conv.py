@@ -21,25 +21,28 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x_BHWD):
     """[B, H - reach, W - reach, features], reach = (k - 1) * dilation."""
-    (kh, kw), (dh, dw), D = self.kernel, self.dilation, x_BHWD.shape[-1]
     init = nn.initializers.lecun_normal()
-    shape = kh, kw, D, self.features
+    shape = *self.kernel, x_BHWD.shape[-1], self.features
     kernel = self.param("kernel", init, shape).astype(x_BHWD.dtype)
-    if x_BHWD.shape[1:3] == ((kh - 1) * dh + 1, (kw - 1) * dw + 1):
-      window_BX = x_BHWD[:, ::dh, ::dw].reshape(-1, kh * kw * D)
-      y_BHWF = matmul(window_BX, kernel.reshape(-1, self.features))
-      y_BHWF = y_BHWF[:, None, None]
-    else:
-      y_BHWF = jax.lax.conv_general_dilated(
-        x_BHWD,
-        kernel,
-        window_strides=(1, 1),
-        padding="VALID",
-        rhs_dilation=self.dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      )
+    y_BHWF = convolve(x_BHWD, kernel, dilation=self.dilation)
     if self.use_bias:
       zeros = nn.initializers.zeros
       bias = self.param("bias", zeros, (self.features,)).astype(x_BHWD.dtype)
       y_BHWF = y_BHWF + bias.reshape(1, 1, 1, -1)
     return y_BHWF
+
+
+def convolve(x_BHWD, kernel, *, dilation=(1, 1), stride=1):
+  """VALID convolution with a kernel [kh, kw, D, F]; one matmul of a window."""
+  (kh, kw, D, F), (dh, dw) = kernel.shape, dilation
+  if x_BHWD.shape[1:3] == ((kh - 1) * dh + 1, (kw - 1) * dw + 1):
+    window_BX = x_BHWD[:, ::dh, ::dw].reshape(-1, kh * kw * D)
+    return matmul(window_BX, kernel.reshape(-1, F))[:, None, None]
+  return jax.lax.conv_general_dilated(
+    x_BHWD,
+    kernel,
+    window_strides=(stride, stride),
+    padding="VALID",
+    rhs_dilation=dilation,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
