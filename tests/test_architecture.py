@@ -31,6 +31,7 @@ CORE = {
   "decode": ("types", "ordering"),
   "levels": ("types", "ordering", "decode"),
   "registry": ("errors",),
+  "proposal": ("types", "registry"),
   "parallel": ("errors",),
   "optim": ("errors", "registry.nearest"),
   "data": ("types", "errors"),
