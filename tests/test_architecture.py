@@ -32,6 +32,7 @@ CORE = {
   "levels": ("types", "ordering", "decode"),
   "registry": ("errors",),
   "proposal": ("types", "registry"),
+  "penalties": ("types", "proposal"),
   "parallel": ("errors",),
   "optim": ("errors", "registry.nearest"),
   "data": ("types", "errors"),
