@@ -13,10 +13,35 @@ from ar_jax import ordering as orders
 from ar_jax.types import Sample
 
 
-def sample(
-  sampler, ordering, params, key, prompts, totals, *, spec, stride, y=None
+def sample(*args, **kwargs):
+  """What `chunks` has drawn in the end: a Sample."""
+  *_, (drawn, _) = chunks(*args, **kwargs)
+  return drawn
+
+
+def chunks(
+  sampler,
+  ordering,
+  params,
+  key,
+  prompts,
+  totals,
+  *,
+  spec,
+  stride,
+  y=None,
+  forced=(),
+  size=None,
 ):
   """Continues each prompt to its total of tokens, each row as if alone.
+
+  The windows of a row follow from its total, and the noise of a site from the
+  number of its window and its place there, whatever the size of the chunks.
+  So what is drawn in two calls, the second with what came out of the first as
+  its prompt, is what one call draws, if the first one ends within the first
+  window, or where a whole stride of a later one does: at
+  spec.length + k * stride. Elsewhere the last window of the first call is an
+  extra one, set back to end where that call does.
 
   Args:
     sampler: of a sampler plugin.
@@ -29,9 +54,14 @@ def sample(
     spec: DataSpec, whose length is the window.
     stride: sites between windows.
     y: conditions by name.
-  Returns:
-    Sample with [B, max total, C] and [B, max total] numpy arrays: 0 from the
-    total of a row on.
+    forced: of (n, value), n sites after each prompt; those from the total on
+      are left out.
+    size: steps of a chunk, of a sampler that goes on in chunks, left to right;
+      None: a window at once.
+  Yields:
+    (Sample, done_B) after each chunk: of a row the first `done` sites are
+    drawn or given. The Sample is one of numpy arrays [B, max total, C] and
+    [B, max total] that is filled in place: 0 from the total of a row on.
   """
   B, length, C = len(prompts), spec.length, spec.channels
   total_B = np.broadcast_to(totals, B)
@@ -44,8 +74,13 @@ def sample(
   for row, prompt in enumerate(prompts):
     x_BTC[row, : len(prompt)] = np.reshape(prompt, (-1, C))
     known_BT[row, : len(prompt)] = True
+    for n, value in forced:
+      if len(prompt) + n < total_B[row]:
+        x_BTC[row, len(prompt) + n] = value
+        known_BT[row, len(prompt) + n] = True
   log_model_BT = np.zeros((B, total), np.float64)
   log_sampler_BT = np.zeros((B, total), np.float64)
+  drawn = Sample(x_BTC, log_model_BT, log_sampler_BT)
   row_B1 = np.arange(B)[:, None]
   done_B = np.zeros(B, int)
   for k, start_B in enumerate(_window_starts(total_B, length, stride)):
@@ -57,15 +92,30 @@ def sample(
     order_BL = ordering.draw(key_B)
     if ordering.orders_KL is None:
       order_BL = orders.known_first(order_BL, given[1])
-    part = sampler(params, key_k, order_BL, given, y)
-    fresh_BL = (at_BL >= done_B[:, None]) & (at_BL < total_B[:, None])
-    fresh = np.nonzero(fresh_BL)[0], at_BL[fresh_BL]
-    x_BTC[fresh] = np.asarray(part.x_BLC)[fresh_BL]
-    log_model_BT[fresh] = np.asarray(part.log_prob_model_BL)[fresh_BL]
-    log_sampler_BT[fresh] = np.asarray(part.log_prob_sampler_BL)[fresh_BL]
-    known_BT[fresh] = True
-    done_B = np.minimum(start_B + width, total_B)
-  return Sample(x_BTC, log_model_BT, log_sampler_BT)
+    for t, part in _parts(sampler, size, params, key_k, order_BL, given, y):
+      at_BK = at_BL[:, t : t + part.x_BLC.shape[1]]
+      fresh_BK = (at_BK >= done_B[:, None]) & (at_BK < total_B[:, None])
+      fresh = np.nonzero(fresh_BK)[0], at_BK[fresh_BK]
+      for whole, new in zip(drawn, part, strict=True):
+        whole[fresh] = np.asarray(new)[fresh_BK]
+      known_BT[fresh] = True
+      done_B = np.clip(at_BK[:, -1] + 1, done_B, total_B)
+      yield drawn, done_B
+
+
+def _parts(sampler, size, params, key, order_BL, given, y):
+  """(first step, Sample of steps) of a window, in turn."""
+  if size is None:
+    yield 0, sampler(params, key, order_BL, given, y)
+    return
+  t, width = 0, given[0].shape[1]
+  state, part = sampler.begin(params, key, order_BL, given, y)
+  while t < width:
+    if part.x_BLC.shape[1]:
+      yield t, part
+    t += part.x_BLC.shape[1]
+    if t < width:
+      state, part = sampler.go_on(params, state, t, size)
 
 
 def _window_starts(total_B, length, stride):
