@@ -10,12 +10,22 @@ from ar_jax.types import Head, Model, Ordering
 
 
 class Network(NamedTuple):
-  """What turns sites into probabilities, and back into samples."""
+  """What turns sites into probabilities, and back into samples.
+
+  view: (model, head) that the sampler draws from where it is another than
+    what scores: a penalized one; see `drawing.adjusted`.
+  """
 
   ordering: Ordering
   head: Head
   model: Model
   sampler: Any
+  view: Any = None
+
+  @property
+  def drawn_from(self):
+    """(model, head) that the sampler draws from."""
+    return self.view or (self.model, self.head)
 
 
 def dataset(config):

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,38 +12,20 @@ from ar_jax import (
   assemble,
   checkpoint,
   data,
+  drawing,
   errors,
   evaluate,
   inputs,
   likelihood,
   parallel,
-  registry,
   report,
   schedules,
-  stream,
   text,
 )
 from ar_jax import config as configs
 from ar_jax import ordering as orders
 from ar_jax import train as training
 from ar_jax.types import DataSpec
-
-
-class Drawn(NamedTuple):
-  """What `Run.sample` drew: B rows of T sites, in data coordinates.
-
-  texts: list of B str up to the end symbol; None where items are no text.
-  x_BTC: values.
-  log_prob_model_BT, log_prob_sampler_BT: nats, as in types.Sample.
-  drawn_BT: bool, the sites that were asked for: not the prompt, nor what
-    lies after the end symbol or after `length`.
-  """
-
-  texts: list | None
-  x_BTC: Any
-  log_prob_model_BT: Any
-  log_prob_sampler_BT: Any
-  drawn_BT: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +138,7 @@ class Run:
     """
     if isinstance(x, str):
       y_1 = inputs.conditions(self.spec, y, 1)
-      return self._per_token(self._tokens(x), y_1)
+      return self._per_token(drawing.encode(self, x), y_1)
     x_NLC = inputs.values(self.spec, x)
     y_N = inputs.conditions(self.spec, y, len(x_NLC))
     log_NL = self.log_prob_of(data.items(x_NLC, y_N), order_NL)
@@ -165,8 +147,10 @@ class Run:
       log_NL = np.where(np.arange(log_NL.shape[1]) < end_N[:, None], log_NL, 0)
     return log_NL
 
-  def sample(self, key, num=1, prompt="", length=None, y=None):
-    """Draws `num` texts or items for each prompt; returns Drawn.
+  def sample(
+    self, key, num=1, prompt="", length=None, y=None, stop=(), forced=None
+  ):
+    """Draws `num` texts or items for each prompt; returns drawing.Drawn.
 
     Args:
       key: jax.random.key; the same key draws the same.
@@ -174,37 +158,32 @@ class Run:
       prompt: str, or a list of several; "" where items are no text.
       length: sites after the prompt; None: 200 of a text, else the window.
       y: conditions of the rows by name, arrays [B, ...]; None: unconditional.
+      stop: str or several, before which a text is cut, wherever it begins
+        after the prompt. The tokens up to the one that completes it count.
+      forced: {step: text}, steps after the prompt from 0 on.
     """
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    if num < 1 or length is not None and length < 1:
-      raise errors.UsageError("num and length of a sample must be at least 1")
-    if not prompts:
-      raise errors.UsageError("give at least one prompt; it may be empty")
-    encoded = [self._tokens(p) if p else np.zeros(0, int) for p in prompts]
-    known = [token_T for token_T in encoded for _ in range(num)]
-    window = self.spec.length
-    if length is None:
-      is_text = self.media.get("kind") == "text"
-      length = 200 if self.is_stream and is_text else window
-    wanted = [len(k) + length for k in known]
-    if not self.is_stream:
-      for words, token_T in zip(prompts, encoded, strict=True):
-        inputs.check_prompt(self.spec, self.media, words, token_T)
-      wanted = [min(w, window) for w in wanted]
-    short = self.is_stream and orders.is_identity(self.net.ordering)
-    totals = wanted if short else [max(w, window) for w in wanted]
-    drawn = stream.sample(
-      self.net.sampler,
-      self.net.ordering,
-      self.params,
-      key,
-      known,
-      totals,
-      spec=self.spec,
-      stride=self.config.data.stride if self.is_stream else window,
-      y=inputs.conditions(self.spec, y, len(known)),
-    )
-    return self._drawn(drawn, known, wanted)
+    args = num, prompt, length, y, stop, forced
+    return drawing.sample(self, key, *args)
+
+  def stream(self, key, prompt="", length=None, **options):
+    """Yields drawing.Pieces of a text as it is drawn, that of `sample`.
+
+    Args:
+      key, prompt, length: of `sample`, of one text.
+      **options: y, stop, forced of `sample`; size: tokens of a piece.
+    """
+    return drawing.pieces(self, key, prompt, length, **options)
+
+  def beams(self, prompt="", width=4, length=None, **options):
+    """drawing.Drawn of the `width` likeliest texts found, best first.
+
+    Args:
+      prompt: str.
+      width: beams; see beam.py.
+      length: tokens after the prompt; None: 200 or what the window holds.
+      **options: y of `sample`; length_penalty of beam.search.
+    """
+    return drawing.beams(self, prompt, width, length, **options)
 
   def in_order(self, name, **options):
     """The run in one fixed order, exactly: of a network trained in all.
@@ -242,36 +221,8 @@ class Run:
       raise errors.UsageError(f"--passes: {e}") from e
     section = dict(configs.plain(self.config.sample), name="grouped")
     section = dict(section, steps=steps)
-    sampler = registry.build("samplers", section, self.net.model, self.net.head)
+    sampler = assemble.sampler(section, *self.net.drawn_from)
     return dataclasses.replace(self, net=self.net._replace(sampler=sampler))
-
-  def _drawn(self, sample, known, wanted):
-    x_BTC = sample.x_BLC
-    end_B = text.lengths(self.media, x_BTC[..., 0])
-    site_T = np.arange(x_BTC.shape[1])
-    if self.media.get("fill") == "unscored" and "end" in self.media:
-      # The model never learned what follows the end: it draws noise there.
-      x_BTC[site_T >= end_B[:, None]] = self.media["end"]
-    end_B = np.minimum(end_B, wanted)
-    texts = None
-    if self.media.get("kind") == "text":
-      rows = zip(x_BTC[..., 0], end_B, strict=True)
-      texts = [text.decode(self.media, row[:end]) for row, end in rows]
-    last_B = wanted if self.media.get("fill") == "scored" else end_B
-    inside_BT = site_T < np.asarray(last_B)[:, None]
-    start_B1 = np.array([[len(k)] for k in known])
-    return Drawn(
-      texts,
-      x_BTC,
-      np.where(inside_BT, sample.log_prob_model_BL, 0),
-      np.where(inside_BT, sample.log_prob_sampler_BL, 0),
-      inside_BT & (site_T >= start_B1),
-    )
-
-  def _tokens(self, words):
-    if self.media.get("kind") != "text":
-      raise errors.UsageError("the items of this run are no text")
-    return text.encode(self.media, words)
 
   def _per_token(self, token_T, y_1):
     window, end = self.spec.length, self.media.get("end")

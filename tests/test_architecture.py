@@ -61,7 +61,8 @@ _PARTS = tuple(name for name in CORE if not name.startswith("__"))
 ROOMS = {
   **CORE,
   "assemble": _PARTS,
-  "run": (*_PARTS, "assemble"),
+  "drawing": (*_PARTS, "assemble"),
+  "run": (*_PARTS, "assemble", "drawing"),
   "scoring": (*_PARTS, "assemble", "run"),
   "gallery": (*_PARTS, "assemble"),
   "completion": (*_PARTS, "run", "scoring"),
@@ -128,6 +129,7 @@ ROOMS = {
     "tokens",
     "commands",
     "gallery",
+    "drawing",
   ),
 }
 ROOMS["samplers"] = (*ROOMS["objectives"], "levels", "samplers._shared")

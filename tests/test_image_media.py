@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ar_jax import assemble, errors, launch, page, registry
+from ar_jax import assemble, drawing, errors, launch, page, registry
 from ar_jax import config as configs
 from ar_jax import media as mediums
 from ar_jax import run as runs
@@ -219,7 +219,7 @@ def test_the_report_shows_a_grid_and_each_sample(tmp_path, monkeypatch):
   wanted = [f"sample_{n}.png" for n in ("grid", *range(4))]
   for name, found in zip(wanted, shown.values(), strict=True):
     assert found == (tmp_path / "out" / name).read_bytes()
-  one = runs.Drawn(None, *(rows[:1] for rows in drawn[1:]))
+  one = drawing.Drawn(None, *(rows[:1] for rows in drawn[1:]))
   monkeypatch.setattr(runs.Run, "sample", lambda *_: one)
   shown = _pictures(page._samples(run, [""], num=1))
   assert list(shown) == ["Sample 1"]
