@@ -21,13 +21,13 @@ def label_of(spec, name=None):
 
 def prior(split, name, num_values):
   """Frequencies of the labels of a split, float64 [Y], add-one smoothed."""
-  label_N = _read(split, lambda x_BLC, weight_BL, y: y[name])
+  label_N = read(split, lambda x_BLC, weight_BL, y: y[name])
   count_Y = 1 + np.bincount(label_N, minlength=num_values)
   return count_Y / count_Y.sum()
 
 
-def _read(split, pick):
-  """What `pick(x, weight, y)` gives, of all items."""
+def read(split, pick):
+  """What `pick(x_BLC, weight_BL, y)` gives, of all items of a split."""
   parts = [
     pick(*split.get(np.arange(first, min(first + 4096, split.size))))
     for first in range(0, split.size, 4096)
@@ -46,7 +46,7 @@ def log_joint(log_prob, split, name, prior_Y):
     name: of the label; other conditions keep the values of the split.
     prior_Y: p(y).
   """
-  weight_NL = _read(split, lambda x_BLC, weight_BL, y: weight_BL)
+  weight_NL = read(split, lambda x_BLC, weight_BL, y: weight_BL)
   columns = []
   for label in range(len(prior_Y)):
     log_NL = log_prob(given(split, name, label))
@@ -127,7 +127,7 @@ def of_run(run, dataset, split_name, name):
   num_values = run.spec.conditions[name].num_values
   prior_Y = prior(dataset.splits["train"], name, num_values)
   log_joint_NY = log_joint(run.log_prob_of, split, name, prior_Y)
-  label_N = _read(split, lambda x_BLC, weight_BL, y: y[name])
+  label_N = read(split, lambda x_BLC, weight_BL, y: y[name])
   null_N = run.log_prob_of(given(split, name, None)).sum(1)
   return dict(
     label=name,

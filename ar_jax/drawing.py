@@ -13,6 +13,7 @@ from ar_jax import (
   assemble,
   beam,
   errors,
+  guidance,
   inputs,
   penalties,
   stops,
@@ -22,6 +23,7 @@ from ar_jax import (
 from ar_jax import config as configs
 from ar_jax import ordering as orders
 
+FILTERS = ("temperature", "top_k", "top_p", "min_p")
 CHUNK = 16  # steps between two looks at what was drawn
 
 
@@ -82,9 +84,41 @@ def adjusted(run, *, banned=(), **settings):
     view = penalties.penalized(model, head, banned=banned, **settings)
   except ValueError as e:
     raise errors.UsageError(str(e)) from e
+  return _from(run, view)
+
+
+def guided(run, scale):
+  """The Run, drawing from a guided view of its network; see guidance.py."""
+  if not run.spec.conditions:
+    raise errors.UsageError(
+      "guidance is of what x is conditioned on, and this run has no labels, nor"
+      " other conditions"
+    )
+  try:
+    view = guidance.guided(*run.net.drawn_from, scale)
+  except ValueError as e:
+    raise errors.UsageError(str(e)) from e
+  return _from(run, view)
+
+
+def _from(run, view):
   section = configs.plain(run.config.sample)
   sampler = assemble.sampler(section, *view)
   net = run.net._replace(sampler=sampler, view=view)
+  return dataclasses.replace(run, net=net)
+
+
+def scored_as_drawn(run):
+  """The Run whose scores are of what it draws from, the filters included."""
+  model, head = run.net.drawn_from
+  section = configs.plain(run.config.sample)
+  settings = {name: section[name] for name in FILTERS}
+
+  def log_prob(theta, x):
+    return head.log_prob(head.adjust(theta, **settings), x)
+
+  scored = head._replace(log_prob=log_prob)
+  net = run.net._replace(model=model, head=scored)
   return dataclasses.replace(run, net=net)
 
 

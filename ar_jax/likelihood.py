@@ -56,3 +56,18 @@ def perplexity(nats, count):
   """
   mean = nats / count
   return math.exp(mean) if mean < 709 else math.inf
+
+
+def effective_samples(log_p_N, log_q_N):
+  """How many draws from p the N from q are worth as importance weights.
+
+  (sum w)^2 / sum w^2, w = p / q: N where q is p, near 1 where one draw holds
+  all the weight. Source: Kong 1992.
+
+  Args:
+    log_p_N: nats of whole items under the distribution that is meant.
+    log_q_N: under the one drawn from.
+  """
+  log_w_N = np.asarray(log_p_N, np.float64) - np.asarray(log_q_N, np.float64)
+  w_N = np.exp(log_w_N - log_w_N.max())
+  return float(w_N.sum() ** 2 / np.square(w_N).sum())

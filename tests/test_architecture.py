@@ -33,6 +33,7 @@ CORE = {
   "registry": ("errors",),
   "proposal": ("types", "registry"),
   "penalties": ("types", "proposal"),
+  "guidance": ("types", "proposal"),
   "beam": ("types", "proposal"),
   "parallel": ("errors",),
   "optim": ("errors", "registry.nearest"),
@@ -67,6 +68,7 @@ ROOMS = {
   "gallery": (*_PARTS, "assemble"),
   "completion": (*_PARTS, "run", "scoring"),
   "classify": (*_PARTS, "run"),
+  "tradeoff": (*_PARTS, "drawing", "classify"),
   "bench": (*_PARTS, "assemble"),
   "cost": ("assemble", "operations"),
   "launch": (*_PARTS, "assemble", "cost", "run", "scoring"),
@@ -130,6 +132,7 @@ ROOMS = {
     "commands",
     "gallery",
     "drawing",
+    "tradeoff",
   ),
 }
 ROOMS["samplers"] = (*ROOMS["objectives"], "levels", "samplers._shared")
