@@ -103,13 +103,7 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     sample = jax.tree.map(lambda *a: jnp.concatenate(a, 1), prompt, drawn)
     return Sample(*(orders.unpermute(a, order_BL) for a in sample))
 
-  @functools.partial(jax.jit, static_argnames="prefix")
-  def start(*args, prefix):
-    state, prompt = first(*args, prefix)
-    # A carry of its own: what a jit passes on is the caller's, not to donate.
-    return state._replace(
-      carry=jax.lax.optimization_barrier(state.carry)
-    ), prompt
+  start = jax.jit(first, static_argnames="prefix")
 
   @functools.partial(jax.jit, static_argnames="steps", donate_argnames="carry")
   def more(params, carry, state, t, steps):
