@@ -174,7 +174,7 @@ def pieces(
   if size < 1:
     raise errors.UsageError(f"chunks of {size} tokens: at least 1")
   plan = _plan(run, 1, prompt, length, y, stop, forced)
-  start, shown = len(plan.known[0]), 0
+  told, shown = len(plan.known[0]), 0
   for drawn, done_B in stream.chunks(
     run.net.sampler,
     run.net.ordering,
@@ -184,14 +184,14 @@ def pieces(
     size=size,
   ):
     upto_B = np.minimum(plan.wanted, done_B)
-    if upto_B[0] <= start:
+    if upto_B[0] <= told:  # of the prompt, or of the window before
       continue
     (ended,) = _ended(run, plan, drawn, upto_B)
     cut = _cut(run, plan, drawn, upto_B, 0, more=not ended)
     yield Piece(cut.text[shown:], _drawn(run, plan, drawn, upto_B))
-    shown = len(cut.text)
     if ended:
       return
+    told, shown = upto_B[0], len(cut.text)
 
 
 def beams(run, prompt="", width=4, length=None, y=None, length_penalty=0.0):

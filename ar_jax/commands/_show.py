@@ -229,11 +229,16 @@ def _verdict(model, bars):
       say(f"the model {verb} {name}: by {abs(gap):.4f} nats a token")
 
 
-def sample(row, text, log_model, log_sampler, tokens, num_bytes=None):
-  """One sample under its header; num_bytes: of what was drawn, if text."""
+def sample(row, text, *of_row):
+  """One sample under its header, which is that of `figures`."""
+  figures(row, *of_row)
+  _OUT.print(escape(text))
+
+
+def figures(row, log_model, log_sampler, tokens, num_bytes=None):
+  """The header of a sample; num_bytes: of what was drawn, if text."""
   if not tokens:
     _OUT.rule(f"sample {row}: nothing to draw", align="left")
-    _OUT.print(escape(text))
     return
   per_byte = ""
   if num_bytes:
@@ -245,6 +250,20 @@ def sample(row, text, log_model, log_sampler, tokens, num_bytes=None):
       f"{per_byte} under the model, {-log_sampler / tokens:.3f} under the"
       " sampler"
     ),
+    align="left",
+  )
+
+
+def piece(text):
+  """A part of a text, as it comes."""
+  _OUT.out(text, end="", highlight=False)
+
+
+def beam(row, text, tokens, log_p, log_q=None):
+  """One beam under its header; log_q: where it is not p that beams go by."""
+  of_q = "" if log_q is None else f", {log_q:.4f} with penalties"
+  _OUT.rule(
+    escape(f"beam {row}: {tokens} tokens, log p {log_p:.4f} nats{of_q}"),
     align="left",
   )
   _OUT.print(escape(text))

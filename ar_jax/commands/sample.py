@@ -3,6 +3,9 @@
   ar_jax sample --workdir=runs/a --prompt="The " --num=4 --length=200
   ar_jax sample --workdir=runs/a --greedy --prompt="def " --prompt="class A"
   ar_jax sample --workdir=runs/a --temperature=0.8 --top_p=0.95 --seed=1
+  ar_jax sample --workdir=runs/a --prompt="Once " --stop="." --stream
+  ar_jax sample --workdir=runs/a --frequency_penalty=0.2 --ban=Q --force=5:" X"
+  ar_jax sample --workdir=runs/a --prompt="The " --beams=4 --length=10
   ar_jax sample --workdir=runs/tones --num=6 --y label=pluck,a,e --out=tones
   ar_jax sample --workdir=runs/digits --num=100 --y label=0,1,2,3,4,5,6,7,8,9
   ar_jax sample --workdir=runs/digits --given=test --items=8 --num=4
@@ -24,7 +27,13 @@ exactly. The grid shows what was given, the completions, and the whole item.
 one batch, whatever their lengths. Text longer than the window goes on from
 the window's last tokens, as `evaluate` scores it. Flags that are not given
 come from the run's config.
+
+Penalties and bans make another distribution q of the model's p, drawn from and
+told of as `under the sampler`. They count all tokens so far, the prompt's too,
+as far back as the window begins.
 """
+
+from ar_jax.commands import _text
 
 
 def add_arguments(parser):
@@ -85,13 +94,14 @@ def add_arguments(parser):
   parser.add_argument("--top_p", type=float, metavar="P")
   parser.add_argument("--min_p", type=float, metavar="P")
   parser.add_argument("--seed", type=int, default=0)
+  _text.add_arguments(parser)
 
 
 def run(args):
   """Samples and prints, with both log-probabilities."""
   import jax
 
-  from ar_jax import errors, inputs, text
+  from ar_jax import errors, inputs
   from ar_jax import ordering as orders
   from ar_jax import run as runs
   from ar_jax.commands import _show
@@ -104,6 +114,7 @@ def run(args):
     raise errors.UsageError(
       "--keep and --mask are of items: --given=SPLIT|FILE"
     )
+  _text.check(args)
   filters = dict(
     temperature=0.0 if args.greedy else args.temperature,
     top_k=args.top_k,
@@ -111,6 +122,7 @@ def run(args):
     min_p=args.min_p,
   )
   trained = runs.load(args.workdir, args.checkpoint, filters)
+  trained = _text.adjusted(args, trained)
   ordering = trained.net.ordering
   several = ordering.orders_KL is None  # one that begins with the prompt
   if args.prompt and not several and not orders.is_identity(ordering):
@@ -128,24 +140,27 @@ def run(args):
       )
   if args.given:
     return _complete(args, trained)
+  if args.beams is not None:
+    return _text.beams(args, trained)
+  if args.stream:
+    return _text.stream(args, trained)
   spec, media = trained.spec, trained.media
   is_text = media.get("kind") == "text"
   rows = args.num * len(args.prompt or [""])
   y = inputs.labels(spec, media, args.y, rows)
   drawn = trained.sample(
-    jax.random.key(args.seed), args.num, args.prompt or "", args.length, y
+    jax.random.key(args.seed),
+    args.num,
+    args.prompt or "",
+    args.length,
+    y,
+    args.stop,
+    _text.forced(args),
   )
   files = None if is_text else _save(args, media, drawn.x_BTC, y)
-  for row, asked_T in enumerate(drawn.drawn_BT):
-    values_K = drawn.x_BTC[row, asked_T, 0]
-    _show.sample(
-      row,
-      drawn.texts[row] if is_text else "\n".join(map(str, files[row])),
-      drawn.log_prob_model_BT[row, asked_T].sum(),
-      drawn.log_prob_sampler_BT[row, asked_T].sum(),
-      len(values_K),
-      len(text.to_bytes(media, values_K)) if is_text else None,
-    )
+  for row in range(rows):
+    words = drawn.texts[row] if is_text else "\n".join(map(str, files[row]))
+    _show.sample(row, words, *_text.figures(media, drawn, row))
   return None
 
 
