@@ -13,7 +13,7 @@ class Network(NamedTuple):
   """What turns sites into probabilities, and back into samples.
 
   view: (model, head) that the sampler draws from where it is another than
-    what scores: a penalized one; see `drawing.adjusted`.
+    what scores: a penalized one; see `views.adjusted`.
   """
 
   ordering: Ordering

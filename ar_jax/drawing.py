@@ -1,29 +1,19 @@
-"""What is drawn of a run: samples, streams of text, beams; and from what.
+"""What is drawn of a run: samples, streams of text, beams."""
 
-Here alone is a run's network replaced by a view of it: `adjusted`. Scores stay
-those of the network.
-"""
-
-import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ar_jax import (
-  assemble,
   beam,
   errors,
-  guidance,
   inputs,
-  penalties,
   stops,
   stream,
   text,
 )
-from ar_jax import config as configs
 from ar_jax import ordering as orders
 
-FILTERS = ("temperature", "top_k", "top_p", "min_p")
 CHUNK = 16  # steps between two looks at what was drawn
 
 
@@ -68,69 +58,6 @@ class _Plan(NamedTuple):
   forced: tuple
   stop: tuple
   arguments: dict
-
-
-def adjusted(run, *, banned=(), **settings):
-  """The Run, drawing from a view of its network.
-
-  Args:
-    run: Run.
-    banned: texts of one token each, that are never drawn.
-    **settings: repetition, presence, frequency; see penalties.py.
-  """
-  model, head = run.net.drawn_from
-  banned = [_one_token(run, words) for words in banned]
-  try:
-    view = penalties.penalized(model, head, banned=banned, **settings)
-  except ValueError as e:
-    raise errors.UsageError(str(e)) from e
-  return _from(run, view)
-
-
-def guided(run, scale):
-  """The Run, drawing from a guided view of its network; see guidance.py."""
-  if not run.spec.conditions:
-    raise errors.UsageError(
-      "guidance is of what x is conditioned on, and this run has no labels, nor"
-      " other conditions"
-    )
-  try:
-    view = guidance.guided(*run.net.drawn_from, scale)
-  except ValueError as e:
-    raise errors.UsageError(str(e)) from e
-  return _from(run, view)
-
-
-def _from(run, view):
-  section = configs.plain(run.config.sample)
-  sampler = assemble.sampler(section, *view)
-  net = run.net._replace(sampler=sampler, view=view)
-  return dataclasses.replace(run, net=net)
-
-
-def scored_as_drawn(run):
-  """The Run whose scores are of what it draws from, the filters included."""
-  model, head = run.net.drawn_from
-  section = configs.plain(run.config.sample)
-  settings = {name: section[name] for name in FILTERS}
-
-  def log_prob(theta, x):
-    return head.log_prob(head.adjust(theta, **settings), x)
-
-  scored = head._replace(log_prob=log_prob)
-  net = run.net._replace(model=model, head=scored)
-  return dataclasses.replace(run, net=net)
-
-
-def _one_token(run, words):
-  token_T = encode(run, words)
-  if len(token_T) != 1:
-    shown = [text.decode(run.media, [token]) for token in token_T]
-    raise errors.UsageError(
-      f"{words!r} cannot be banned: it is {len(token_T)} tokens, {shown}, and a"
-      " ban is of one; ban one of them, or stop at the text"
-    )
-  return int(token_T[0])
 
 
 def encode(run, words):

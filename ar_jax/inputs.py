@@ -121,3 +121,10 @@ def _check_range(x, num_values, what):
     raise errors.UsageError(
       f"{what} are 0..{num_values - 1}; got {x.min()}..{x.max()}"
     )
+
+
+def same_values(one, other):
+  """Whether a value means the same to both, runs or data sets."""
+  medias = [dict(m, source=None) for m in (one.media, other.media)]
+  specs = [s._replace(shape=()) for s in (one.spec, other.spec)]
+  return specs[0] == specs[1] and medias[0] == medias[1]

@@ -12,6 +12,7 @@ from ar_jax import (
   cost,
   data,
   errors,
+  inputs,
   parallel,
   record,
   scoring,
@@ -256,7 +257,7 @@ def _go_on(workdir, first_state, parts, view, allow_data_change):
   config, dataset = parts[:2]
   _, spec, media = checkpoint.load(workdir)
   kept = dataset._replace(spec=spec, media=media)
-  if dataset.spec != spec or not runs.same_values(kept, dataset):
+  if dataset.spec != spec or not inputs.same_values(kept, dataset):
     raise errors.DataError(
       f"{workdir}: the data is not what this run began with: it gives"
       f" {dataset.spec.num_values} values in shape {dataset.spec.shape}, the"
@@ -320,7 +321,7 @@ def _first_state(parts, source):
 def _from_run(state, source, dataset, config, tx):
   """The first state of a run that starts from another one's parameters."""
   wrong = checkpoint.difference(source.params, state.params)
-  if wrong is None and not runs.same_values(source, dataset):
+  if wrong is None and not inputs.same_values(source, dataset):
     wrong = "it reads other values, or the same ones in another sense"
   if wrong is not None:
     raise errors.DataError(

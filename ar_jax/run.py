@@ -325,13 +325,6 @@ def params_of(state):
   return state.ema_params if averaged else state.params, state.params
 
 
-def same_values(run, dataset):
-  """Whether a value means to the run what it means in the data set."""
-  medias = [dict(m, source=None) for m in (run.media, dataset.media)]
-  specs = [s._replace(shape=()) for s in (run.spec, dataset.spec)]
-  return specs[0] == specs[1] and medias[0] == medias[1]
-
-
 def keys(config):
   """(key of the parameters, key of the run)."""
   return jax.random.split(jax.random.key(config.seed))

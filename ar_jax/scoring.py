@@ -12,11 +12,11 @@ from ar_jax import (
   data,
   errors,
   evaluate,
+  inputs,
   maps,
   parallel,
   schedules,
 )
-from ar_jax.run import same_values
 
 
 def dataset_of(run, config):
@@ -28,7 +28,7 @@ def dataset_of(run, config):
     DataError: other shapes, or other meanings of the values.
   """
   dataset = assemble.dataset(config)
-  if dataset.spec != run.spec or not same_values(run, dataset):
+  if dataset.spec != run.spec or not inputs.same_values(run, dataset):
     raise errors.DataError(
       "the data is not what this run was trained on: it gives"
       f" {dataset.spec.num_values} values in shape {dataset.spec.shape} from"

@@ -9,7 +9,7 @@ model they are worth.
 
 import numpy as np
 
-from ar_jax import classify, data, drawing, likelihood
+from ar_jax import classify, data, likelihood, views
 
 
 def of_run(run, dataset, split_name, name, scales, num, key):
@@ -43,8 +43,8 @@ def of_run(run, dataset, split_name, name, scales, num, key):
 
   own_N, rows = nats(run), []
   for scale in scales:
-    guided = drawing.guided(run, scale)
-    nats_N = nats(drawing.scored_as_drawn(guided))
+    guided = views.guided(run, scale)
+    nats_N = nats(views.scored_as_drawn(guided))
     drawn = guided.sample(key, num, y={name: label_N})
     log_p_N, log_q_N = (
       np.where(drawn.drawn_BT, a, 0).sum(1)

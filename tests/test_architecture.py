@@ -68,7 +68,8 @@ ROOMS = {
   "gallery": (*_PARTS, "assemble"),
   "completion": (*_PARTS, "run", "scoring"),
   "classify": (*_PARTS, "run"),
-  "tradeoff": (*_PARTS, "drawing", "classify"),
+  "views": (*_PARTS, "assemble", "drawing"),
+  "tradeoff": (*_PARTS, "views", "classify"),
   "bench": (*_PARTS, "assemble"),
   "cost": ("assemble", "operations"),
   "launch": (*_PARTS, "assemble", "cost", "run", "scoring"),
@@ -131,7 +132,7 @@ ROOMS = {
     "tokens",
     "commands",
     "gallery",
-    "drawing",
+    "views",
     "tradeoff",
   ),
 }

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from ar_jax import assemble, drawing, errors, text
+from ar_jax import assemble, drawing, errors, text, views
 from ar_jax import config as configs
 from ar_jax import run as runs
 from ar_jax.types import DataSpec
@@ -185,7 +185,7 @@ def test_what_is_forced_stands_and_does_not_count():
 
 def test_a_view_is_drawn_from_and_the_model_scores():
   run = _run()
-  view = drawing.adjusted(run, frequency=0.5, banned=["b"])
+  view = views.adjusted(run, frequency=0.5, banned=["b"])
   drawn = view.sample(KEY, 4, prompt="ab", length=30)
   assert not any("b" in words[2:] for words in drawn.texts)
   np.testing.assert_allclose(
@@ -209,7 +209,7 @@ def test_beams_are_scored_as_the_model_scores_them():
   greedy = _run(temperature=0.0).sample(KEY, prompt="ab", length=8)
   assert run.beams("ab", 1, 8).texts == greedy.texts
   assert log_W[0] >= greedy.log_prob_model_BT[:, 2:].sum() - 1e-5
-  banned = drawing.adjusted(run, banned=["c"]).beams("ab", 3, 8)
+  banned = views.adjusted(run, banned=["c"]).beams("ab", 3, 8)
   assert not any("c" in t for t in banned.texts)
 
 
@@ -234,10 +234,10 @@ def test_beams_of_items_stand_still_after_their_end():
 @pytest.mark.parametrize(
   ("ask", "message"),
   [
-    (lambda r: drawing.adjusted(r, banned=["ab"]), r"2 tokens, \['a', 'b'\]"),
-    (lambda r: drawing.adjusted(r, banned=[""]), "it is 0 tokens"),
-    (lambda r: drawing.adjusted(r, banned=[*"ab c"]), "all 4 values"),
-    (lambda r: drawing.adjusted(r, repetition=0.0), "repetition takes"),
+    (lambda r: views.adjusted(r, banned=["ab"]), r"2 tokens, \['a', 'b'\]"),
+    (lambda r: views.adjusted(r, banned=[""]), "it is 0 tokens"),
+    (lambda r: views.adjusted(r, banned=[*"ab c"]), "all 4 values"),
+    (lambda r: views.adjusted(r, repetition=0.0), "repetition takes"),
     (lambda r: r.sample(KEY, stop=["a", ""]), "one character or more"),
     (lambda r: r.sample(KEY, length=5, forced={4: "ab"}), "steps .* 0..4"),
     (lambda r: r.sample(KEY, forced={1: "ab", 2: "b"}), "step 2 is forced tw"),
@@ -267,7 +267,7 @@ def test_other_orders_and_samplers_do_not_stream():
     lambda: image.beams(),
     lambda: image.sample(KEY, stop="a"),
     lambda: image.sample(KEY, forced={0: "a"}),
-    lambda: drawing.adjusted(image, banned=["a"]),
+    lambda: views.adjusted(image, banned=["a"]),
   ):
     with pytest.raises(errors.UsageError, match="are no text"):
       ask()

@@ -11,12 +11,12 @@ from test_contract import LABELED, small_case, stack
 
 from ar_jax import (
   assemble,
-  drawing,
   errors,
   guidance,
   likelihood,
   registry,
   tradeoff,
+  views,
 )
 from ar_jax import config as configs
 from ar_jax import run as runs
@@ -204,7 +204,7 @@ def test_figures_of_scales(digits, tmp_path):
 @pytest.mark.parametrize(
   "changes",
   [
-    {"drawing.scored_as_drawn(guided)": "guided"},
+    {"views.scored_as_drawn(guided)": "guided"},
     {"likelihood.effective_samples(log_p_N, log_q_N)": "num * 1.0"},
   ],
 )
@@ -218,4 +218,4 @@ def test_a_run_without_conditions_cannot_be_guided(digits):
   run, _ = digits
   bare = run.spec._replace(conditions={})
   with pytest.raises(errors.UsageError, match="no labels"):
-    drawing.guided(dataclasses.replace(run, spec=bare), 2.0)
+    views.guided(dataclasses.replace(run, spec=bare), 2.0)

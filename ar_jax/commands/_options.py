@@ -4,7 +4,10 @@ import json
 
 from ar_jax import errors
 
-HELP = "an option of the order, as seed=3 or size=[4,4]"
+
+def help_of(what, *examples):
+  """The help of --set."""
+  return f"an option of {what}, as {' or '.join(examples)}; repeatable"
 
 
 def read(texts):

@@ -86,7 +86,11 @@ def check(args):
   if args.beams is None:
     return
   drawn = [f for f in _FILTERS if getattr(args, f) not in (None, False)]
-  drawn += [f for f in ("stop", "force", "passes") if getattr(args, f)]
+  drawn += [
+    f
+    for f in ("stop", "force", "passes", "sampler", "draft")
+    if getattr(args, f)
+  ]
   if drawn or args.num != 1:
     raise errors.UsageError(
       "--beams draws nothing: it takes no"
@@ -96,14 +100,14 @@ def check(args):
 
 def adjusted(args, run):
   """The run, or one that draws from a view of it where flags ask for it."""
-  from ar_jax import drawing
+  from ar_jax import views
 
   names = ("repetition", "presence", "frequency")
   settings = {n: getattr(args, f"{n}_penalty") for n in names}
   settings = {n: v for n, v in settings.items() if v is not None}
   if not settings and not args.ban:
     return run
-  return drawing.adjusted(run, banned=args.ban, **settings)
+  return views.adjusted(run, banned=args.ban, **settings)
 
 
 def forced(args):

@@ -35,7 +35,7 @@ def add_arguments(parser):
     action="append",
     default=[],
     metavar="KEY=VALUE",
-    help=_options.HELP,
+    help=_options.help_of("the order", "seed=3", "size=[4,4]"),
   )
   parser.add_argument("--split", help="default: config.evaluate.split")
   parser.add_argument(

@@ -8,6 +8,9 @@
   ar_jax sample --workdir=runs/a --prompt="The " --beams=4 --length=10
   ar_jax sample --workdir=runs/tones --num=6 --y label=pluck,a,e --out=tones
   ar_jax sample --workdir=runs/digits --num=100 --y label=0,1,2,3,4,5,6,7,8,9
+  ar_jax sample --workdir=runs/digits --num=10 --y label=3 --guidance=2
+  ar_jax sample --workdir=runs/digits --num=16 --sampler=jacobi --set window=16
+  ar_jax sample --workdir=runs/a --draft=runs/small --set steps=6
   ar_jax sample --workdir=runs/digits --given=test --items=8 --num=4
   ar_jax sample --workdir=runs/any --given=face.png --mask=hole.png --num=8
   ar_jax sample --workdir=runs/ardm --num=8 --passes=50
@@ -28,12 +31,16 @@ one batch, whatever their lengths. Text longer than the window goes on from
 the window's last tokens, as `evaluate` scores it. Flags that are not given
 come from the run's config.
 
-Penalties and bans make another distribution q of the model's p, drawn from and
-told of as `under the sampler`. They count all tokens so far, the prompt's too,
-as far back as the window begins.
+--sampler draws in another way: jacobi and levels draw the same samples in fewer
+passes of the network, speculative (by --draft, or by what the row has said
+before) others, distributed alike. Passes are told, and what a draft was worth.
+
+Penalties, bans and guidance make another distribution q of the model's p, drawn
+from and told of as `under the sampler`. Penalties count all tokens so far, the
+prompt's too, as far back as the window begins.
 """
 
-from ar_jax.commands import _text
+from ar_jax.commands import _text, _views
 
 
 def add_arguments(parser):
@@ -94,6 +101,7 @@ def add_arguments(parser):
   parser.add_argument("--top_p", type=float, metavar="P")
   parser.add_argument("--min_p", type=float, metavar="P")
   parser.add_argument("--seed", type=int, default=0)
+  _views.add_arguments(parser)
   _text.add_arguments(parser)
 
 
@@ -122,7 +130,7 @@ def run(args):
     min_p=args.min_p,
   )
   trained = runs.load(args.workdir, args.checkpoint, filters)
-  trained = _text.adjusted(args, trained)
+  trained, counts = _views.of(args, trained)
   ordering = trained.net.ordering
   several = ordering.orders_KL is None  # one that begins with the prompt
   if args.prompt and not several and not orders.is_identity(ordering):
@@ -139,7 +147,7 @@ def run(args):
         " says is the probability of what was drawn from"
       )
   if args.given:
-    return _complete(args, trained)
+    return _complete(args, trained, counts)
   if args.beams is not None:
     return _text.beams(args, trained)
   if args.stream:
@@ -161,6 +169,7 @@ def run(args):
   for row in range(rows):
     words = drawn.texts[row] if is_text else "\n".join(map(str, files[row]))
     _show.sample(row, words, *_text.figures(media, drawn, row))
+  _views.say(counts, drawn.x_BTC.shape[1], rows)
   return None
 
 
@@ -181,7 +190,7 @@ def _save(args, media, x_BLC, y):
   return files
 
 
-def _complete(args, run):
+def _complete(args, run, counts):
   """Completes items, and prints what was drawn of each."""
   import jax
 
@@ -219,6 +228,7 @@ def _complete(args, run):
       drawn.log_prob_sampler_BL[row, drawn_L].sum(),
       int(drawn_L.sum()),
     )
+  _views.say(counts, run.spec.length, len(drawn_BL))
 
 
 def _completed(args, media, x_NLC, known_NL, x_BLC):
