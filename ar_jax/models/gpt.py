@@ -11,15 +11,13 @@ One function computes K steps from a key-value cache: `apply` runs it on all
 steps without a cache, `extend` on K steps, `step` on one.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from ar_jax import decode
 from ar_jax import ordering as orders
-from ar_jax.nn import arguments, condition
+from ar_jax.nn import arguments, attention, condition
 from ar_jax.nn import block as blocks
 from ar_jax.nn import position as positions
 from ar_jax.nn.dense import Dense
@@ -204,9 +202,8 @@ def make(
   def init_cache(params, batch, length, order_BL=None, y=None):
     decode.check_length(length, spec)
     dtype = jax.tree.leaves(params["gpt"])[0].dtype
-    shape = (batch, length, kv_heads, width // heads)
-    zeros = functools.partial(jnp.zeros, shape, dtype)
-    layers = [dict(k=zeros(), v=zeros()) for _ in range(depth)]
+    size = batch, length, kv_heads, width // heads
+    layers = [attention.empty(*size, dtype) for _ in range(depth)]
     rows = positions.rows(order_BL)
     return dict(layers=layers, rows=rows, given=conditioned(params, y))
 
@@ -253,7 +250,7 @@ class _GPT(nn.Module):
       t: first step; a Python 0 or int32[].
       rows: of positions.rows.
       given: (biases, memory) of the conditions, or None each.
-      cache: a list of dict(k, v) [B, capacity, G, Dh]; None: from t = 0 on.
+      cache: a list of dict(k, v), see attention.empty; None: from t = 0 on.
       key_B: keys for dropout.
     """
     K, (bias, memory) = x_BKC.shape[1], given

@@ -4,11 +4,14 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from ar_jax.nn import position
 from ar_jax.nn.dense import Dense
 from ar_jax.nn.dropout import dropout
+
+_LEAST = 128  # slots that a step looks at
 
 
 class Attention(nn.Module):
@@ -41,8 +44,8 @@ class Attention(nn.Module):
       angles: rotations of queries and of keys, [1|B, K, Dh / 2] each, or
         None.
       t: first step; a Python 0 or int32[].
-      cache: dict(k, v) [B, capacity, G, Dh] with steps 0 .. t - 1; None: t
-        is 0 and nothing is kept.
+      cache: dict(k, v) [B G, capacity, Dh] with steps 0 .. t - 1, see
+        `empty`; None: t is 0 and nothing is kept.
       key_B: keys for dropout, or None.
     Returns:
       ([B, K, D], cache with the K steps written).
@@ -59,24 +62,72 @@ class Attention(nn.Module):
       k = nn.RMSNorm(epsilon=1e-6, name="norm_k")(k)
     if angles is not None:
       q, k = position.rotate(q, angles[0]), position.rotate(k, angles[1])
-    if cache is not None:
-      write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
-      cache = dict(k=write(cache["k"], k, t), v=write(cache["v"], v, t))
-      k, v = cache["k"], cache["v"]
+    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
     # The R queries of a key-value head and the K steps are one axis Q = R K.
     q = q.reshape(B, K, G, R, Dh).transpose(0, 2, 3, 1, 4) * Dh**-0.5
-    score = jnp.einsum("bgqd,bmgd->bgqm", q.reshape(B, G, R * K, Dh), k)
-    score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
-    if self.causal:
-      visible = jnp.arange(k.shape[1])[None] <= t + jnp.arange(K)[:, None]
-      visible = jnp.tile(visible, (R, 1))[None, None]
-      score = jnp.where(visible, score, -1e30)
-    weight = jax.nn.softmax(score).astype(v.dtype)
-    weight = dropout(weight, self.rate, key_B)
-    out = jnp.einsum("bgqm,bmgd->bgqd", weight, v)
+    q = q.reshape(B, G, R * K, Dh)
+    step_Q = jnp.tile(t + jnp.arange(K), R) if self.causal else None
+    if cache is None:
+      out = _attend(q, k, v, step_Q, self.rate, key_B)
+    else:
+      write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
+      k, v = (a.reshape(B * G, K, Dh) for a in (k, v))
+      cache = dict(k=write(cache["k"], k, t), v=write(cache["v"], v, t))
+      out = _attend_to(cache, q, step_Q, t, K)
     out = out.reshape(B, G, R, K, Dh).transpose(0, 3, 1, 2, 4)
     out = out.reshape(B, K, D)
     return linear(D, kernel_init=self.init_out, name="out")(out), cache
+
+
+def empty(batch, capacity, kv_heads, head_dim, dtype):
+  """A cache of no steps: dict(k, v) [B G, capacity, Dh].
+
+  Rows and heads are one axis, and before the steps, as the matrix products
+  of XLA on CPU take them: else each step copies the whole cache.
+  """
+  zeros = jnp.zeros((batch * kv_heads, capacity, head_dim), dtype)
+  return dict(k=zeros, v=zeros)
+
+
+def _attend_to(cache, q_BGQD, step_Q, t, K):
+  """Attention to the first t + K steps of a cache, K of them new.
+
+  One step looks at the first 128, 256, ... slots, as few as hold them: what
+  it costs follows the steps there are and not the room for them.
+  """
+  B, G = q_BGQD.shape[:2]
+  capacity = cache["k"].shape[1]
+
+  def among(count, k_NMD, v_NMD, q_BGQD, step_Q):
+    k, v = (
+      a[:, :count].reshape(B, G, count, a.shape[2]) for a in (k_NMD, v_NMD)
+    )
+    return _attend(q_BGQD, k, v, step_Q)
+
+  args = cache["k"], cache["v"], q_BGQD, step_Q
+  if isinstance(t, int | np.integer):
+    return among(t + K, *args)
+  if K > 1:
+    return among(capacity, *args)
+  counts = [_LEAST]
+  while counts[-1] < capacity:
+    counts.append(2 * counts[-1])
+  counts[-1] = capacity
+  which = sum((t >= count).astype(jnp.int32) for count in counts[:-1])
+  branches = [functools.partial(among, count) for count in counts]
+  return jax.lax.switch(which, branches, *args)
+
+
+def _attend(q_BGQD, k_BGMD, v_BGMD, step_Q, rate=0.0, key_B=None):
+  """Attention to the steps up to a query's own, step_Q, or to all (None)."""
+  score = jnp.einsum("bgqd,bgmd->bgqm", q_BGQD, k_BGMD)
+  score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
+  if step_Q is not None:
+    visible_QM = jnp.arange(k_BGMD.shape[2])[None] <= step_Q[:, None]
+    score = jnp.where(visible_QM[None, None], score, -1e30)
+  weight = jax.nn.softmax(score).astype(v_BGMD.dtype)
+  weight = dropout(weight, rate, key_B)
+  return jnp.einsum("bgqm,bgmd->bgqd", weight, v_BGMD)
 
 
 class CrossAttention(nn.Module):
