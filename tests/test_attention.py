@@ -23,6 +23,9 @@ def test_steps_of_any_number_equal_apply(monkeypatch):
   L = 11
   model = model_of(L, kv_heads=1)
   params = cases.initial(model.init)
+  params = jax.tree.map(  # residual maps that are zero would hide attention
+    lambda p: p + jax.random.normal(jax.random.key(p.size), p.shape), params
+  )
   x_BLC = jax.random.randint(jax.random.key(0), (3, L, 1), 0, 3)
   theta_BLP = jax.jit(model.apply)(params, x_BLC)
   before_BLC = jnp.pad(x_BLC, ((0, 0), (1, 0), (0, 0)))[:, :-1]
