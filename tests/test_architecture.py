@@ -51,6 +51,7 @@ CORE = {
   "prepared": ("errors", "registry.nearest"),
   "huggingface": ("errors", "text"),
   "gpt2": ("types", "errors", "registry", "huggingface"),
+  "peer": ("errors", "gpt2"),
   "record": ("errors", "checkpoint"),
   "config": ("errors", "registry"),
   "train": ("types", "errors", "likelihood", "data"),

@@ -110,10 +110,10 @@ def test_ceiling_counts_the_parameters_and_the_rings_slots():
   for batch in (1, 4):
     limit = bench.ceiling(made, batch, 6)
     # A row of the table each, of 3 rows in all; two taps of both layers are
-    # one slot each. Then the values and t.
+    # one slot each. Then the values.
     table, row = 3 * 16, 16
     expected = params - table + min(table, batch * row) + 2 * batch * row
-    assert limit.bytes_read == expected + 4 * batch + 4
+    assert limit.bytes_read == expected + 4 * batch
     assert limit.flops > 2 * params / 4 * batch * 0.8
     assert limit.bandwidth > 0
     assert limit.matmul > 0

@@ -4,22 +4,44 @@
   ar_jax bench sample --batch=1,16 --length=4096
   ar_jax bench sample --config=configs/text_gpt.py:tiny --batch=1,64
   ar_jax bench sample --workdir=runs/a
+  ar_jax bench sample --config=configs/gpt2.py --values=50257 --batch=1,8 \\
+      --length=192 --prompt_length=64
+  ar_jax bench sample --config=configs/shakespeare_char.py:setting=gpu \\
+      --values=65 --config.data.length=16384 --length=512 --batch=1 \\
+      --capacity=1024,16384
   ar_jax bench sample --config=configs/digits_pixelcnn.py \\
       --config.sample.name=levels --beside=ancestral
 
 Without a config or a run: the WaveNet of 30 layers, residual 64, skip 256,
-256 values. Parameters are random but for those of a run. The ceiling is what
-the machine allows, measured in the same process: the bytes that a step has to
-read at the speed of matrix-vector products over as many, or its operations at
-that of a matrix product. The naive way is one forward for each value, over
-the values that a step can see. --beside names other samplers, which take turns
-with that of the network; how many passes a batch takes is told by those that
-need not take one a step, as jacobi. The last line is JSON.
+256 values. Parameters are random but for those of a run; --values stands for
+the text of a config, which is then not read. The ceiling is what the machine
+allows, measured in the same process: the bytes that a step has to read at the
+speed of matrix-vector products over as many, or its operations at that of a
+matrix product. The naive way is one forward for each value, over the values
+that a step can see; where it would take long it is left out.
+
+--beside names other samplers, which take turns with that of the network; how
+many passes a batch takes is told by those that need not take one a step, as
+jacobi. A network with GPT-2's arithmetic takes turns with Hugging Face's
+`generate`, with its cache and our parameters, where torch and transformers
+are installed (pip install 'ar_jax[bench]'). --capacity says what a step costs
+by the room of its cache, the steps in it being the same.
+
+The last line is JSON: network, machine, load, and rows, one for each batch:
+batch, length, prompt (of it), samples_per_s (drawn values of all rows),
+first_ms (to the first one, the prompt read), token_us (for each after it),
+sampler_step_us, step_us (the model alone), compile_s, window and
+naive_samples_per_s (null: left out), passes, beside, peer (of Hugging Face:
+name, samples_per_s, first_ms, token_us, logits_apart; or null), capacities
+(microseconds of a step), and ceiling: bytes_read, flops, bandwidth, matmul,
+seconds of a step.
 """
 
 import argparse
 
 OVERRIDES = True
+_PATIENCE = 1.0  # seconds of a naive forward
+_SAME = 1e-3  # of logits, over the largest: rounding is less
 
 
 def add_arguments(parser):
@@ -30,7 +52,16 @@ def add_arguments(parser):
   )
   parser.add_argument("--workdir", metavar="DIR", help="a run")
   parser.add_argument(
-    "--batch", type=_counts, default=(1, 16), metavar="B,...", help="rows"
+    "--batch",
+    type=_counts,
+    metavar="B,...",
+    help="rows (default: 1,8,64 of a GPT, else 1,16)",
+  )
+  parser.add_argument(
+    "--values", type=int, metavar="V", help="tokens of a text that is not read"
+  )
+  parser.add_argument(
+    "--prompt_length", type=int, default=0, metavar="K", help="steps given"
   )
   parser.add_argument(
     "--length", type=int, metavar="L", help="steps (default: all of an item)"
@@ -40,6 +71,21 @@ def add_arguments(parser):
   )
   parser.add_argument(
     "--beside", default="", metavar="NAME,...", help="samplers, as ancestral"
+  )
+  parser.add_argument(
+    "--naive",
+    choices=("auto", "yes", "no"),
+    default="auto",
+    help="measure it (default: where it does not take long)",
+  )
+  parser.add_argument(
+    "--hugging_face",
+    choices=("auto", "yes", "no"),
+    default="auto",
+    help="beside its generate (default: a GPT-2, where it is installed)",
+  )
+  parser.add_argument(
+    "--capacity", type=_counts, default=(), metavar="N,...", help="of a cache"
   )
 
 
@@ -57,6 +103,8 @@ def run(args):
     raise errors.UsageError(f"--repeats={args.repeats}: takes 1 or more")
   subject = _subject(args)
   length = subject.spec.length if args.length is None else args.length
+  is_gpt = subject.config and subject.config["model"]["name"] == "gpt"
+  batches = args.batch or ((1, 8, 64) if is_gpt else (1, 16))
   machine = (
     f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     f" ({jax.default_backend()}), {os.cpu_count()} cores,"
@@ -65,20 +113,81 @@ def run(args):
   load = os.getloadavg()[0]
   _show.say(f"{subject.name}; {length:,} steps")
   _show.say(f"on {machine}; load {load:.1f} before the first measurement")
-  rows, beside = [], [name for name in args.beside.split(",") if name]
-  for batch in args.batch:
-    bench.check_length(subject, batch, length)
-    limit = bench.ceiling(subject, batch, length)
+  beside = [name for name in args.beside.split(",") if name]
+  rows, prompt = [], args.prompt_length
+  for batch in batches:
+    bench.check_length(subject, batch, length, prompt)
+  peer = _peer(args, subject)
+  for batch in batches:
+    limit = bench.ceiling(subject, batch, length, prompt)
     _show.say(
       f"ceiling at batch {batch}: {batch / limit.seconds:,.0f} samples/s;"
       f" a step reads {limit.bytes_read / 1e6:.1f} MB at"
       f" {limit.bandwidth / 1e9:.1f} GB/s and has"
       f" {limit.flops / 1e6:.1f} MFLOP at {limit.matmul / 1e9:.0f} GFLOP/s"
     )
-    reached = bench.sampling(subject, batch, length, args.repeats, beside)
-    rows.append(dict(reached, ceiling=limit._asdict()))
+    reached = bench.sampling(
+      subject,
+      batch,
+      length,
+      args.repeats,
+      beside,
+      prompt=prompt,
+      naive=_is_naive(args, subject, batch, length),
+      peer=peer,
+    )
+    sizes = args.capacity and bench.capacities(
+      subject, batch, length, args.capacity, args.repeats
+    )
+    row = dict(reached, capacities=sizes or None, ceiling=limit._asdict())
+    rows.append(row)
   _print(rows, args.repeats)
-  print(json.dumps(dict(network=subject.name, machine=machine, rows=rows)))
+  found = dict(network=subject.name, machine=machine, load=load, rows=rows)
+  print(json.dumps(found))
+
+
+def _peer(args, subject):
+  """Hugging Face's network, or None and a line that says why."""
+  from ar_jax import errors, gpt2, peer
+  from ar_jax.commands import _show
+
+  if args.hugging_face == "no":
+    return None
+  try:
+    if subject.config is None:
+      raise errors.UsageError("--hugging_face takes a GPT-2 of a config or run")
+    if args.hugging_face == "auto":
+      gpt2.to_hf(subject.config, subject.spec, {})  # else it is not meant
+  except errors.UsageError:
+    if args.hugging_face == "yes":
+      raise
+    return None
+  try:
+    made = peer.hugging_face(subject.config, subject.spec, subject.params)
+  except errors.UsageError as e:
+    if args.hugging_face == "yes":
+      raise
+    _show.say(str(e))
+    return None
+  _show.say(f"beside {made.name}, float32 on all cores")
+  return made
+
+
+def _is_naive(args, subject, batch, length):
+  """Whether the naive way is measured; says so where it is left out."""
+  from ar_jax import bench
+  from ar_jax.commands import _show
+
+  if args.naive != "auto":
+    return args.naive == "yes"
+  seconds = bench.naive_seconds(subject, batch, length)
+  if seconds <= _PATIENCE:
+    return True
+  _show.say(
+    f"the naive way at batch {batch} is left out: a forward takes"
+    f" {seconds:.1f} s or more; --naive=yes measures it"
+  )
+  return False
 
 
 def _subject(args):
@@ -91,20 +200,43 @@ def _subject(args):
 
   if args.overrides and args.config is None:
     raise errors.UsageError("--config.KEY=VALUE needs --config=FILE.py")
+  if args.values is not None and args.config is None:
+    raise errors.UsageError("--values=V needs --config=FILE.py, of a text")
   if args.config is not None and args.workdir is not None:
     raise errors.UsageError("give --config or --workdir, not both")
   if args.workdir is not None:
     trained = runs.load(args.workdir)
     name = f"{trained.config.model.name} of {args.workdir}"
-    return bench.Subject(name, trained.net, trained.spec, trained.params)
+    return bench.Subject(
+      name,
+      trained.net,
+      trained.spec,
+      trained.params,
+      configs.plain(trained.config),
+    )
   if args.config is None:
     return bench.wavenet(4096 if args.length is None else args.length)
   config = configs.load(args.config, args.overrides)
-  spec = assemble.dataset(config).spec
+  spec = _spec(args, config)
   net = assemble.network(config, spec)
   params = jax.jit(net.model.init)(jax.random.key(config.seed))
   name = f"{config.model.name} of {args.config}, random parameters"
-  return bench.Subject(name, net, spec, params)
+  return bench.Subject(name, net, spec, params, configs.plain(config))
+
+
+def _spec(args, config):
+  """The DataSpec of a config: of its data, or of a text of --values tokens."""
+  from ar_jax import assemble, errors
+  from ar_jax.types import DataSpec
+
+  if args.values is None:
+    return assemble.dataset(config).spec
+  if args.values < 1 or "level" not in config.data:
+    raise errors.UsageError(
+      f"--values={args.values}: tokens of a config whose data is text, such"
+      " as configs/gpt2.py"
+    )
+  return DataSpec((config.data.length,), 1, args.values)
 
 
 def _print(rows, repeats):
@@ -113,41 +245,67 @@ def _print(rows, repeats):
   from ar_jax.commands import _show
 
   table = Table(title=f"sampling; medians of {repeats} runs that took turns")
-  names = (
-    "batch",
-    "samples/s",
-    "naive samples/s",
-    "cached / naive",
-    "% of ceiling",
-    "us a step",
-    "us a step, model alone",
-    "s to compile",
-    *(["passes"] if rows[0]["passes"] else []),
-    *(f"x {name}" for name in rows[0]["beside"]),
-  )
-  for name in names:
+  cells = [_cells(row) for row in rows]
+  for name in cells[0]:
     table.add_column(name, justify="right")
-  for row in rows:
-    rate, naive = row["samples_per_s"], row["naive_samples_per_s"]
-    ceiling = row["batch"] / row["ceiling"]["seconds"]
-    cells = (
-      f"{row['batch']}",
-      f"{rate:,.0f}",
-      f"{naive:,.1f}",
-      f"{rate / naive:,.0f}",
-      f"{100 * rate / ceiling:.0f}",
-      f"{row['sampler_step_us']:,.1f}",
-      f"{row['step_us']:,.1f}",
-      f"{row['compile_s']:.1f}",
-      *([f"{row['passes']:,}"] if row["passes"] else []),
-      *(_ratio(rate, **other) for other in row["beside"].values()),
-    )
-    table.add_row(*cells)
+  for row in cells:
+    table.add_row(*row.values())
   _show.show(table)
   _show.say(
     "samples are values of all rows together; naive is one forward of"
     f" {rows[0]['window']:,} steps for each value"
   )
+  for row in rows:
+    if peer := row["peer"]:
+      _show.say(
+        f"batch {row['batch']}: Hugging Face's logits differ by"
+        f" {peer['logits_apart']:.1e} of the largest"
+        + (peer["logits_apart"] > _SAME)
+        * ": NOT THE SAME NETWORK"
+      )
+    if sizes := row["capacities"]:
+      least = sizes[min(sizes)]
+      told = (f"{n:,}: {us:,.0f} us" for n, us in sizes.items())
+      _show.say(
+        f"batch {row['batch']}: a step of the first {row['length']:,} by the"
+        f" room of its cache, {', '.join(told)}; ratio"
+        f" {sizes[max(sizes)] / least:.2f}"
+      )
+
+
+def _cells(row):
+  """{column: cell} of a row."""
+  rate, naive, peer = (
+    row[k] for k in ("samples_per_s", "naive_samples_per_s", "peer")
+  )
+  cells = {
+    "batch": f"{row['batch']}",
+    "samples/s": f"{rate:,.0f}",
+    "naive samples/s": f"{naive:,.1f}" if naive else "-",
+    "cached / naive": f"{rate / naive:,.0f}" if naive else "-",
+    "% of ceiling": _percent(row),
+    "ms to the first": f"{row['first_ms']:,.1f}",
+    "us a sample after it": f"{row['token_us']:,.1f}",
+    "us a step, model alone": f"{row['step_us']:,.1f}",
+    "s to compile": f"{row['compile_s']:.1f}",
+  }
+  if row["passes"]:
+    cells["passes"] = f"{row['passes']:,}"
+  for name, other in row["beside"].items():
+    cells[f"x {name}"] = _ratio(rate, **other)
+  if peer:
+    cells |= {
+      "Hugging Face": f"{peer['samples_per_s']:,.0f}",
+      "ms to its first": f"{peer['first_ms']:,.1f}",
+      "x Hugging Face": f"{rate / peer['samples_per_s']:.2f}",
+    }
+  return cells
+
+
+def _percent(row):
+  """Of the ceiling, reached by the samples after the first."""
+  after = row["token_us"] / 1e6
+  return f"{100 * row['ceiling']['seconds'] / after:.0f}" if after else "-"
 
 
 def _ratio(rate, samples_per_s, passes):
