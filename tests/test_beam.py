@@ -58,7 +58,10 @@ def test_wide_enough_it_finds_the_best_of_all():
   "section",
   [
     dict(name="lstm", width=5, depth=1),
-    dict(name="wavenet", dilations=(1, 2), residual=4, skip=6),
+    pytest.param(
+      dict(name="wavenet", dilations=(1, 2), residual=4, skip=6),
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_beams_keep_their_caches_apart(section):
@@ -164,6 +167,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("breakage", WRONG)
 def test_another_search_is_seen(breakage, mutated):
   wrong = mutated("beam", WRONG[breakage])
@@ -171,6 +175,7 @@ def test_another_search_is_seen(breakage, mutated):
     check(wrong, prompts=((),))
 
 
+@pytest.mark.slow
 def test_an_end_that_is_lost_is_seen(mutated):
   lost = {"jnp.where(stay_W1, only_V[None], log_q_WV)": "log_q_WV"}
   with pytest.raises(AssertionError, match="other rows"):

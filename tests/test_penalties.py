@@ -60,7 +60,10 @@ def test_the_view_keeps_the_contract(double):
   check(penalties)
 
 
-@pytest.mark.parametrize("name", ["ancestral", "speculative"])
+@pytest.mark.parametrize(
+  "name",
+  ["ancestral", pytest.param("speculative", marks=pytest.mark.slow)],
+)
 def test_both_log_probabilities_are_told(double, name):
   case, _ = viewed()
   settings = dict(temperature=0.7, top_k=2)
@@ -69,13 +72,16 @@ def test_both_log_probabilities_are_told(double, name):
   contract.sampled_equals_scored(case, sampler, settings)
 
 
-@pytest.mark.parametrize("make", [jacobi.make, levels.make])
+@pytest.mark.parametrize(
+  "make", [jacobi.make, pytest.param(levels.make, marks=pytest.mark.slow)]
+)
 def test_other_samplers_draw_the_same(double, make):
   case, _ = viewed()
   one, two = (m(case.model, case.head) for m in (make, ancestral.make))
   contract.cached_equals_naive(case, one, two)
 
 
+@pytest.mark.slow
 def test_draws_follow_it():
   with contract.precision("float32"):
     case = small_case(SPEC, dtype=np.float32, order_KL=stack(4)[2:3])
@@ -86,12 +92,14 @@ def test_draws_follow_it():
     chance.power(prob_N, {"model": lambda: chance.adjusted(plain)}, 20_000)
 
 
+@pytest.mark.slow
 def test_what_is_off_changes_no_sample(double):
   case, plain = viewed(repetition=1.0)
   one, two = (ancestral.make(c.model, c.head) for c in (case, plain))
   contract.cached_equals_naive(case, one, two)
 
 
+@pytest.mark.slow
 def test_a_view_of_a_view_adds_up(double):
   case, plain = viewed(presence=0.5)
   case, _ = viewed(case=case, frequency=0.25, banned=(1,))
@@ -165,19 +173,15 @@ WRONG = {
 }
 
 
-QUICK = ("the unread value counts", "refused values are counted")
-
-
-@pytest.mark.parametrize(
-  "breakage",
-  [pytest.param(b, marks=[pytest.mark.slow] * (b not in QUICK)) for b in WRONG],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("breakage", WRONG)
 def test_another_view_is_seen(breakage, mutated, double):
   wrong = mutated("penalties", WRONG[breakage])
   with pytest.raises(AssertionError, match="off by|moves by|sum|extend"):
     check(wrong)
 
 
+@pytest.mark.slow
 def test_a_lost_ban_is_seen(mutated, double):
   lost = {"jnp.where(allowed, log_q, -jnp.inf)": "log_q"}
   with pytest.raises(AssertionError, match="a banned value is drawn"):
