@@ -175,7 +175,8 @@ def _plan(run, num, prompt, length, y, stop, forced):
       inputs.check_prompt(run.spec, run.media, words, token_T)
     wanted = [min(w, window) for w in wanted]
   short = run.is_stream and orders.is_identity(run.net.ordering)
-  forced = _forced(run, forced or {}, length)
+  room = min(w - len(k) for w, k in zip(wanted, known, strict=True))
+  forced = _forced(run, forced or {}, room)
   stop = (stop,) if isinstance(stop, str) else tuple(stop)
   if stop:
     encode(run, "")
@@ -192,15 +193,15 @@ def _plan(run, num, prompt, length, y, stop, forced):
   return _Plan(known, wanted, forced, stop, arguments)
 
 
-def _forced(run, forced, length):
-  """(sites after the prompt, token) of {site: text}."""
+def _forced(run, forced, room):
+  """(site after the prompt, token) of each token of {site: text}."""
   result = {}
   for step, words in sorted(forced.items()):
     for n, token in enumerate(encode(run, words), step):
-      if not 0 <= n < length:
+      if not 0 <= n < room:
         raise errors.UsageError(
           f"{words!r} at step {step} cannot be forced: steps after the prompt"
-          f" are 0..{length - 1}"
+          f" are 0..{room - 1}"
         )
       if n in result:
         raise errors.UsageError(f"step {n} is forced twice")

@@ -245,6 +245,11 @@ def test_questions_without_an_answer_are_named(ask, message):
     ask(_run())
 
 
+def test_an_item_has_room_for_what_is_forced():
+  with pytest.raises(errors.UsageError, match="steps .* are 0..9"):
+    _run("items").sample(KEY, prompt="ab", forced={10: "a"})
+
+
 def test_other_orders_and_samplers_do_not_stream():
   for run, what in (
     (_run(order="reverse"), "the order reverse"),

@@ -71,10 +71,17 @@ def check(args):
   """UsageError for flags that do not go together."""
   from ar_jax import errors
 
+  other = args.given or args.passes or args.beams is not None
   several = args.num != 1 or len(args.prompt or ()) > 1
-  if args.stream and (several or args.given or args.beams is not None):
+  if args.stream and (several or other):
     raise errors.UsageError(
-      "--stream shows one text: one --prompt, no --num, --given or --beams"
+      "--stream shows one text: one --prompt, no --num, --given, --passes or"
+      " --beams"
+    )
+  if args.passes and (args.ban or _penalties(args)):
+    raise errors.UsageError(
+      "--passes draws sites side by side: it takes no --ban and no penalty,"
+      " which go by what came before"
     )
   if args.given and (args.stop or args.force or args.beams is not None):
     raise errors.UsageError(
@@ -102,12 +109,17 @@ def adjusted(args, run):
   """The run, or one that draws from a view of it where flags ask for it."""
   from ar_jax import views
 
-  names = ("repetition", "presence", "frequency")
-  settings = {n: getattr(args, f"{n}_penalty") for n in names}
-  settings = {n: v for n, v in settings.items() if v is not None}
+  settings = _penalties(args)
   if not settings and not args.ban:
     return run
   return views.adjusted(run, banned=args.ban, **settings)
+
+
+def _penalties(args):
+  """{name: value} of those that are given."""
+  names = ("repetition", "presence", "frequency")
+  settings = {n: getattr(args, f"{n}_penalty") for n in names}
+  return {n: v for n, v in settings.items() if v is not None}
 
 
 def forced(args):
