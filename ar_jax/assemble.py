@@ -105,8 +105,11 @@ def network(config, spec):
 
 
 def sampler(section, model, head):
-  """The sampler of a section; UsageError where it cannot be."""
-  return _build("samplers", section, model, head)
+  """The sampler of a section, its rows over all local devices.
+
+  UsageError where it cannot be.
+  """
+  return parallel.over_rows(_build("samplers", section, model, head))
 
 
 def objective(config, net):

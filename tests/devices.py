@@ -64,8 +64,23 @@ def main(out):
     key_B = train.example_keys(run_key, 3, batch.index_B)
     return dropout(jnp.ones((batch.x_BLC.shape[0], 32)), 0.5, key_B)
 
+  results |= _drawn(model, head, params)
   results["masks"] = np.asarray(parallel.map_batch(masks)(0, _batch(0)))
   np.savez(out, devices=jax.device_count(), **results)
+
+
+def _drawn(model, head, params):
+  """5 rows, of which the first knows two sites and the others one."""
+  sampler = registry.build("samplers", dict(name="ancestral"), model, head)
+  x_BLC = np.random.default_rng(0).integers(0, 5, (5, 8, 1)).astype(np.int32)
+  known_BL = np.arange(8) < np.array([[2], [1], [1], [1], [1]])
+  spread, key = parallel.over_rows(sampler), jax.random.key(3)
+  sample = spread(params, key, None, (x_BLC, known_BL))
+  return {
+    "drawn": sample.x_BLC,
+    "drawn_log_prob": sample.log_prob_model_BL,
+    "drawn_over": len(sample.x_BLC.sharding.device_set),
+  }
 
 
 def _batch(step):

@@ -51,3 +51,15 @@ def test_accumulation_changes_nothing(results, n):
   # Not the same bits: the sums have another order. Dropout is by example.
   one, two = results[n]["params_1"], results[n]["params_2"]
   np.testing.assert_allclose(two, one, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("n", [2, 8])
+def test_devices_draw_the_same_rows(results, n):
+  one, many = results[1], results[n]
+  assert (one["drawn_over"], many["drawn_over"]) == (1, n)
+  rows = one["drawn"]
+  assert len({row.tobytes() for row in rows}) == len(rows) == 5
+  np.testing.assert_array_equal(many["drawn"], rows)
+  np.testing.assert_allclose(
+    many["drawn_log_prob"], one["drawn_log_prob"], rtol=0, atol=1e-5
+  )

@@ -40,6 +40,12 @@ def is_held(times, noise):
   return times * sum(leaf.size for leaf in jax.tree.leaves(noise)) <= MOST
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def row_keys(key, count):
+  """A key for each row, whatever is drawn beside it."""
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+
+
 def common_prefix(known_BL, order_BL):
   """How many of the first steps are known in every row."""
   if order_BL is not None:

@@ -40,11 +40,15 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     -> (state, Sample of the first steps, those known in every row), and
     `sampler.go_on(params, state, t, steps)` -> (state, Sample of the steps
     from t on, as many as there are left). A state is used up by going on.
+    The pure function behind it is `sampler.rows(params, row_B, order_BL, x_BLC,
+    known_BL, y, prefix)`, of a key for each row and a static number of first
+    steps that all rows know; `sampler.arguments(...)` of the sampler's own
+    arguments gives (those before prefix, prefix).
   """
   filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
   adjust = _shared.adjust(head, **filters)
 
-  def first(params, key, order_BL, x_BLC, known_BL, y, prefix):
+  def first(params, row_B, order_BL, x_BLC, known_BL, y, prefix):
     """(_State before step `prefix`, Sample of the steps before it)."""
     B, L, _ = x_BLC.shape
     x_BLC = orders.permute(x_BLC, order_BL)
@@ -57,7 +61,6 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
       before_BKC = jnp.pad(prompt_BKC, ((0, 0), (1, 0), (0, 0)))[:, :-1]
       theta_BKP, cache = model.extend(params, cache, before_BKC, 0)
       log_prompt_BK = head.log_prob(theta_BKP, prompt_BKC)
-    row_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(B))
     # At t = 0 nothing has been drawn, and step does not read what it is given.
     last_BC = x_BLC[:, max(prefix - 1, 0)]
     state = _State((cache, last_BC), x_BLC, known_BL, row_B)
@@ -96,8 +99,8 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     return carry, Sample(*(a.swapaxes(0, 1) for a in sample))
 
   @functools.partial(jax.jit, static_argnames="prefix")
-  def run(params, key, order_BL, x_BLC, known_BL, y, prefix):
-    state, prompt = first(params, key, order_BL, x_BLC, known_BL, y, prefix)
+  def run(params, row_B, order_BL, x_BLC, known_BL, y, prefix):
+    state, prompt = first(params, row_B, order_BL, x_BLC, known_BL, y, prefix)
     steps = x_BLC.shape[1] - prefix
     _, drawn = advance(params, state, prefix, steps)
     sample = jax.tree.map(lambda *a: jnp.concatenate(a, 1), prompt, drawn)
@@ -115,7 +118,8 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     x_BLC, known_BL = given
     prefix = _shared.common_prefix(np.asarray(known_BL), order_BL)
     x_BLC, known_BL = jnp.asarray(x_BLC), jnp.asarray(known_BL)
-    return (params, key, order_BL, x_BLC, known_BL, y), prefix
+    row_B = _shared.row_keys(key, len(x_BLC))
+    return (params, row_B, order_BL, x_BLC, known_BL, y), prefix
 
   def sampler(params, key, order_BL, given, y=None):
     args, prefix = arguments(params, key, order_BL, given, y)
@@ -132,6 +136,7 @@ def make(model, head, *, temperature=1.0, top_k=None, top_p=None, min_p=None):
     return state._replace(carry=carry), Sample(*(a[:, :left] for a in sample))
 
   sampler.begin, sampler.go_on = begin, go_on
+  sampler.arguments, sampler.rows = arguments, run
   return sampler
 
 
