@@ -209,7 +209,7 @@ def make(
 
   def extend(params, cache, x_BKC, t, n=None):
     del n  # later steps overwrite what is past the cursor, and never read it
-    capacity = cache["layers"][0]["k"].shape[1]
+    capacity = cache["layers"][0]["k"].shape[2]
     decode.check_capacity(t, x_BKC.shape[1], capacity)
     theta_BKP, layers = run(
       params, x_BKC, t, cache["rows"], cache["given"], cache["layers"]

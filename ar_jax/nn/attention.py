@@ -44,7 +44,7 @@ class Attention(nn.Module):
       angles: rotations of queries and of keys, [1|B, K, Dh / 2] each, or
         None.
       t: first step; a Python 0 or int32[].
-      cache: dict(k, v) [B G, capacity, Dh] with steps 0 .. t - 1, see
+      cache: dict(k, v) [B, G, capacity, Dh] with steps 0 .. t - 1, see
         `empty`; None: t is 0 and nothing is kept.
       key_B: keys for dropout, or None.
     Returns:
@@ -70,8 +70,7 @@ class Attention(nn.Module):
     if cache is None:
       out = _attend(q, k, v, step_Q, self.rate, key_B)
     else:
-      write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
-      k, v = (a.reshape(B * G, K, Dh) for a in (k, v))
+      write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=2)
       cache = dict(k=write(cache["k"], k, t), v=write(cache["v"], v, t))
       out = _attend_to(cache, q, step_Q, t, K)
     out = out.reshape(B, G, R, K, Dh).transpose(0, 3, 1, 2, 4)
@@ -80,13 +79,13 @@ class Attention(nn.Module):
 
 
 def empty(batch, capacity, kv_heads, head_dim, dtype):
-  """A cache of no steps: dict(k, v) [B G, capacity, Dh].
+  """A cache of no steps: dict(k, v) [B, G, capacity, Dh].
 
-  Rows and heads are one axis, and before the steps, as the matrix products
-  of XLA on CPU take them: else each step copies the whole cache.
+  Heads lie before steps, as the matrix products of XLA on CPU take them: else
+  each step transposes the whole cache.
   """
-  zeros = jnp.zeros((batch * kv_heads, capacity, head_dim), dtype)
-  return dict(k=zeros, v=zeros)
+  shape = batch, kv_heads, capacity, head_dim
+  return dict(k=jnp.zeros(shape, dtype), v=jnp.zeros(shape, dtype))
 
 
 def _attend_to(cache, q_BGQD, step_Q, t, K):
@@ -95,13 +94,10 @@ def _attend_to(cache, q_BGQD, step_Q, t, K):
   One step looks at the first 128, 256, ... slots, as few as hold them: what
   it costs follows the steps there are and not the room for them.
   """
-  B, G = q_BGQD.shape[:2]
-  capacity = cache["k"].shape[1]
+  capacity = cache["k"].shape[2]
 
-  def among(count, k_NMD, v_NMD, q_BGQD, step_Q):
-    k, v = (
-      a[:, :count].reshape(B, G, count, a.shape[2]) for a in (k_NMD, v_NMD)
-    )
+  def among(count, k_BGMD, v_BGMD, q_BGQD, step_Q):
+    k, v = k_BGMD[:, :, :count], v_BGMD[:, :, :count]
     return _attend(q_BGQD, k, v, step_Q)
 
   args = cache["k"], cache["v"], q_BGQD, step_Q

@@ -296,35 +296,35 @@ def soiled(cache, clean, slots, t):
     t: first step whose place is soiled.
   """
 
-  def soil(leaf, first, has_slots):
+  def soil(leaf, first, axis):
     leaf = np.array(leaf)
-    if has_slots and not np.any(first):
-      leaf[:, t:] = GARBAGE
+    if axis and not np.any(first):
+      np.moveaxis(leaf, axis, 0)[t:] = GARBAGE
     return leaf
 
   return jax.tree.map(soil, cache, clean, slots)
 
 
 def slots_of(case, batch, order, y, length):
-  """Which float leaves of a cache are buffers over its steps, [B, length, ...].
+  """Which axis of a leaf of a cache numbers its steps; 0: none does.
 
-  Those that are shorter in a shorter cache; not a recurrent state, a ring, or
-  what a condition is to each step.
+  Float buffers [B, length, ...] or [B, G, length, ...], which are shorter in a
+  shorter cache; not a recurrent state, a ring, or what a condition is to each
+  step.
   """
   whole, shorter = (
     jax.eval_shape(lambda n=n: cache_of(case, batch, order, y, n))
     for n in (length, max(length - 1, 1))
   )
 
-  def is_buffer(one, other):
-    return (
-      one.ndim > 2
-      and one.shape[1] == length
-      and other.shape[1] == length - 1
-      and np.issubdtype(one.dtype, np.floating)
-    )
+  def axis(one, other):
+    if one.ndim < 3 or not np.issubdtype(one.dtype, np.floating):
+      return 0
+    sizes = zip(one.shape[:3], other.shape[:3], strict=True)
+    found = [i for i, pair in enumerate(sizes) if pair == (length, length - 1)]
+    return found[0] if found else 0
 
-  return jax.tree.map(is_buffer, whole, shorter)
+  return jax.tree.map(axis, whole, shorter)
 
 
 def cache_of(case, batch, order, y, length=None):
