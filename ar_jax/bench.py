@@ -296,7 +296,8 @@ def capacities(subject, batch, length, sizes, repeats=5):
   caches, seconds = {}, {size: [] for size in sizes}
   for size in sizes:
     check_length(subject, batch, size)
-    caches[size] = model.init_cache(params, batch, size, order_BL)
+    cache = model.init_cache(params, batch, size, order_BL)
+    caches[size] = jax.tree.map(jnp.copy, cache)  # to be given away, each once
 
   def run(size):
     caches[size], result = steps(params, caches[size])

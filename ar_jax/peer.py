@@ -56,7 +56,7 @@ def hugging_face(config, spec, params):
   model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**values)).eval()
   tensors = gpt2.to_tensors(params, config["model"], spec)
   model.load_state_dict(
-    {name: torch.from_numpy(a) for name, a in tensors.items()}, strict=False
+    {name: torch.tensor(a) for name, a in tensors.items()}, strict=False
   )
   model.generation_config = transformers.GenerationConfig(
     bos_token_id=values["bos_token_id"], pad_token_id=values["bos_token_id"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, bench, operations, registry
+from ar_jax import assemble, bench, gpt2, operations, peer, registry
+from ar_jax.commands import bench as command
 from ar_jax.models import wavenet
 from ar_jax.nn import dense
 from ar_jax.proofs import cases
@@ -218,6 +219,104 @@ def test_command_ends_with_json(capsys):
   assert max(ceilings) < table
 
 
+SMALL = ["--config=configs/shakespeare_char.py:tiny", "--values=5"]
+SMALL += ["--config.model.depth=1", "--config.model.width=16"]
+SMALL += ["--batch=2", "--length=12", "--repeats=1"]
+
+
+def bench_row(capsys, *flags):
+  """(the one row of the JSON, all that was printed)."""
+  assert program.main(["bench", "sample", *SMALL, *flags]) == 0
+  out = capsys.readouterr().out
+  [row] = json.loads(out.strip().splitlines()[-1])["rows"]
+  return row, out
+
+
+def test_prompt_is_read_and_not_drawn(capsys, monkeypatch):
+  known = []
+
+  def timed(run, args):
+    if args == () and run.__name__ in ("sample", "first"):
+      run(*args)
+    # Reading and the first value: 1 s; the 7 after it: .5 s each.
+    return dict(first=1.0, sample=4.5).get(run.__name__, 1.0)
+
+  def sampler(section, model, head):
+    def draw(params, key, order_BL, given):
+      known.append(given[1].sum(1).tolist() + [given[1].shape[1]])
+
+    return draw
+
+  monkeypatch.setattr(assemble, "sampler", sampler)
+  monkeypatch.setattr(bench, "_time", timed)
+  row, _ = bench_row(capsys, "--prompt_length=4", "--hugging_face=no")
+  assert known == [[4, 4, 12], [4, 4, 5]] * 2
+  assert (row["first_ms"], row["token_us"]) == (1000, pytest.approx(5e5))
+  assert row["samples_per_s"] == pytest.approx(2 * 8 / 4.5)
+  assert (row["prompt"], row["peer"]) == (4, None)
+  row, _ = bench_row(capsys, "--hugging_face=no")
+  assert row["token_us"] == pytest.approx(1e6 * 4.5 / 12)
+
+
+def test_naive_is_left_out_where_it_would_take_long(capsys, monkeypatch):
+  monkeypatch.setattr(command, "_PATIENCE", 0.0)
+  row, out = bench_row(capsys, "--hugging_face=no")
+  assert row["naive_samples_per_s"] is None
+  assert "--naive=yes measures it" in out
+  row, _ = bench_row(capsys, "--hugging_face=no", "--naive=yes")
+  assert row["naive_samples_per_s"] > 0
+
+
+def test_step_by_the_room_of_its_cache(capsys):
+  flags = ["--hugging_face=no", "--capacity=12,32", "--naive=no"]
+  row, out = bench_row(capsys, *flags)
+  assert list(row["capacities"]) == ["12", "32"]
+  ratio = row["capacities"]["32"] / row["capacities"]["12"]
+  assert f"ratio {ratio:.2f}" in out
+  assert program.main(["bench", "sample", *SMALL, "--capacity=99"]) == 2
+
+
+def test_ceiling_counts_the_slots_that_are_filled():
+  made = subject("gpt", length=11, depth=1, width=8, heads=2)
+  first, last = (
+    bench.ceiling(made, 3, n + 1, prompt=n).bytes_read for n in (4, 10)
+  )
+  assert last - first == 6 * (2 * 3 * 8 * 4)  # keys and values of 3 rows
+
+
+def test_without_the_libraries_a_line_says_what_to_install(capsys, monkeypatch):
+  monkeypatch.setattr(peer, "_NEEDS", ("no_such_library",))
+  row, out = bench_row(capsys, "--naive=no")
+  assert row["peer"] is None
+  assert "pip install 'ar_jax[bench]'" in out
+  assert program.main(["bench", "sample", *SMALL, "--hugging_face=yes"]) == 2
+  assert "no_such_library not installed" in capsys.readouterr().err
+  # To a network that is no GPT-2 the line says nothing.
+  row, out = bench_row(capsys, "--naive=no", "--config.model.qk_norm=True")
+  assert "pip" not in out
+
+
+def test_hugging_face_draws_from_the_same_network(capsys, monkeypatch):
+  pytest.importorskip("torch")
+  pytest.importorskip("transformers")
+  row, out = bench_row(capsys, "--naive=no", "--prompt_length=4")
+  theirs = row["peer"]
+  assert theirs["logits_apart"] < 1e-5
+  assert "NOT THE SAME" not in out
+  assert theirs["samples_per_s"] > 0
+  assert theirs["first_ms"] > 0
+  tensors = gpt2.to_tensors
+
+  def other(*args):
+    return {
+      k: a * (1.1 if "ln_f" in k else 1) for k, a in tensors(*args).items()
+    }
+
+  monkeypatch.setattr(gpt2, "to_tensors", other)
+  row, out = bench_row(capsys, "--naive=no")
+  assert "NOT THE SAME NETWORK" in out
+
+
 def test_default_is_the_published_size():
   shapes = jax.eval_shape(lambda: bench.wavenet(8).params)
   shapes = {k: p.shape for k, p in shapes["wavenet"].items() if "kernel" in k}
@@ -235,6 +334,10 @@ def test_default_is_the_published_size():
     (["sample", "--repeats=0"], "1 or more"),
     (["sample", "--config.seed=1"], "needs --config"),
     (["sample", "--config=a", "--workdir=b"], "not both"),
+    (["sample", "--values=5"], "needs --config"),
+    (["sample", "--values=5", "--config=configs/ising.py:tiny"], "is text"),
+    ([*["sample"], *SMALL, "--prompt_length=12"], "at least one is drawn"),
+    (["sample", "--hugging_face=yes", "--length=8"], "takes a GPT-2"),
     (
       ["sample", "--config=configs/text_gpt.py:tiny", "--length=100000"],
       "or fewer",
