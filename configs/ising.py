@@ -5,9 +5,10 @@
   ar_jax train --config=configs/ising.py:model=gpt,ordering=random \\
       --workdir=runs/ising_random
 
-Arguments: tiny; model=gated_pixelcnn|pixelcnn|diagonal_bilstm|row_lstm|gpt;
-ordering=raster|... of configs/base.py (gpt and pixelcnn take all of them,
-the others the raster orders); size=8, the sites of a side.
+Arguments: tiny; model=gated_pixelcnn|pixelcnn|pixelcnn_pp|diagonal_bilstm|
+row_lstm|gpt|made|nade|lstm|wavenet|ardm; ordering=raster|... of configs/base.py
+(convolutions with stacks and PixelRNN take the raster orders, WaveNet one
+order, ardm is trained in all); size=8, the sites of a side.
 
 The joint entropy is the same in every order: 40.505488 bits an image of 8x8,
 144.765372 of 16x16. What a network needs above it is the cost of its order.
@@ -47,8 +48,26 @@ def get_config(arg=None):
     ),
     row_lstm=lambda: base.pixel_rnn(arg.tiny, "row_lstm", layers=6, width=24),
     gpt=lambda: base.image_gpt(arg.tiny, depth=4, width=96, heads=4),
+    pixelcnn_pp=lambda: base.pixelcnn_pp(
+      arg.tiny, scales=2, blocks=1, width=24, dropout=0.0
+    ),
+    made=lambda: dict(name="made", hidden=(16 if arg.tiny else 500,)),
+    nade=lambda: dict(name="nade", hidden=16 if arg.tiny else 200),
+    lstm=lambda: dict(name="lstm", depth=1, width=8 if arg.tiny else 128),
+    wavenet=lambda: base.wavenet(
+      arg.tiny, stacks=1, layers=(size * size).bit_length()
+    ),
+    ardm=lambda: dict(
+      name="ardm",
+      trunk="conv",
+      depth=1 if arg.tiny else 4,
+      width=8 if arg.tiny else 32,
+    ),
   )
   config.model = base.choose("model", arg.model, models)()
+  if arg.model == "ardm":
+    config.ordering = base.ORDERINGS["all"]
+    config.objective.name = "order_agnostic"
   if arg.model == "pixelcnn":
     config.model.position = True
   base.images(config, arg.tiny, steps=3000, batch_size=100)

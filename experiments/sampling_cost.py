@@ -1,0 +1,414 @@
+"""What sampling costs: passes, time, exactness, by network and by sampler.
+
+  ar_jax sweep experiments/sampling_cost.py --workdir=runs/sampling
+  ar_jax sweep experiments/sampling_cost.py:tiny --workdir=runs/tiny
+
+Every network of the library on the Ising model at its critical temperature, of
+16, 64 and 256 sites, briefly trained: how many passes an exact sampler needs
+depends on what the network has learned. Then each is sampled in every way:
+
+  naive        one forward over all sites for each of them
+  cached       one step for each site, what it needs of the others kept
+  levels       sites that cannot see each other at once, the same samples
+  Jacobi       all sites at once until they stand still, the same samples
+  speculative  a draft, by what the row has said before, judged at once: the
+               same distribution
+  schedule     groups of sites at once, an approximation (order-agnostic
+               networks alone)
+
+Times are medians of runs that take turns, measured once for each run and kept
+in its reports/sampling.json. Writes sampling_cost.md with its pictures.
+measured: docs/sampling_cost.md
+"""
+
+import json
+import statistics
+import time
+
+import jax
+import numpy as np
+from rich.table import Table
+
+from ar_jax import assemble, bench, errors, levels, schedules, scoring
+from ar_jax import report as report_of
+from ar_jax import run as runs
+from configs import base
+
+NETWORKS = dict(
+  pixelcnn="PixelCNN",
+  gated_pixelcnn="gated PixelCNN",
+  pixelcnn_pp="PixelCNN++",
+  diagonal_bilstm="Diagonal BiLSTM",
+  gpt="GPT",
+  lstm="LSTM",
+  wavenet="WaveNet",
+  made="MADE",
+  nade="NADE",
+  ardm="ARDM",
+)
+_LABELS = dict(
+  levels="levels", jacobi="Jacobi", speculative="speculative (3-gram)"
+)
+_BATCH = 16
+_DRAWS = 64  # of a schedule
+
+
+def sweep(arg=None):
+  """A cell for each network and size."""
+  tiny = base.parse(arg, tiny=False).tiny
+  steps = 5 if tiny else 300
+  return [
+    {
+      "config": f"configs/ising.py:model={name},size={size}",
+      "data.num_train": 100 if tiny else 20_000,
+      "data.num_valid": 64,
+      "data.num_test": 64,
+      "train.batch_size": 50,
+      "train.steps": steps,
+      "train.eval_every": steps,
+      "evaluate.batch_size": 64,
+      "tags": dict(network=name, size=size),
+    }
+    for size in ((4,) if tiny else (4, 8, 16))
+    for name in NETWORKS
+  ]
+
+
+def report(rows, folder):
+  """The tables; writes sampling_cost.md and its pictures."""
+  found = []
+  for number, row in enumerate(rows):
+    figures = _kept(folder / f"{number:03d}", _measure)
+    tags = row["cell"]["tags"]
+    label = NETWORKS[tags["network"]]
+    found.append(dict(figures, network=label, length=tags["size"] ** 2))
+  tables = _tables(found)
+  _lengths(found, folder / "sampling_cost_lengths.png")
+  _passes(found, folder / "sampling_cost_passes.png")
+  path = folder / "sampling_cost.md"
+  path.write_text(_page(tables, found), encoding="utf-8")
+  return [_rich(*table) for table in tables]
+
+
+# --- what is measured of a run ---
+
+
+def _kept(workdir, measure):
+  """What `measure` gives of a run; read where it was measured before."""
+  path = workdir / "reports" / "sampling.json"
+  if not path.exists():
+    scoring.write(workdir, "sampling", measure(runs.load(workdir)))
+  return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _measure(run):
+  length = run.spec.length
+  subject = bench.Subject("", run.net, run.spec, run.params)
+  names = [name for name in _LABELS if _takes(run, name)]
+  batches = (1, _BATCH) if length == 256 else (_BATCH,)
+  return dict(
+    batches=[
+      bench.sampling(subject, batch, length, 3, names) for batch in batches
+    ],
+    levels=_levels(run),
+    same={name: _same(run, name) for name in names if name != "speculative"},
+    schedules=_schedules(run),
+  )
+
+
+def _takes(run, name):
+  """Whether a sampler is for the network, and may gain something."""
+  if _is_agnostic(run) and name != "jacobi":
+    return False  # a step of it is a pass: `schedule` is its way
+  if name == "levels" and _levels(run) == run.spec.length:
+    return False
+  try:
+    assemble.sampler(dict(name=name), run.net.model, run.net.head)
+  except errors.UsageError:
+    return False
+  return True
+
+
+def _is_agnostic(run):
+  """Whether it predicts all sites that are not known, in any order."""
+  every = run.net.ordering.orders_KL is None
+  return every and run.net.model.predict is not None
+
+
+def _levels(run):
+  """Of the dependency graph, in the order of the run; all: no gain."""
+  if run.net.ordering.orders_KL is None:
+    return run.spec.length
+  order_L = run.net.ordering.orders_KL[0]
+  level_L = levels.of(run.net.model, run.spec.length, order_L)
+  return int(level_L.max()) + 1
+
+
+def _same(run, name):
+  """Share of the rows that a sampler draws as the cached step does."""
+  other = assemble.sampler(dict(name=name), run.net.model, run.net.head)
+  one, two = (
+    _draw(run, sampler, 7).x_BLC for sampler in (run.net.sampler, other)
+  )
+  return float((one == two).all((1, 2)).mean())
+
+
+def _schedules(run):
+  """Of groups: passes, seconds, KL(q || p) of a draw in nats, its s.e."""
+  if not _is_agnostic(run):
+    return []
+  found, step_nats = [], report_of.evaluation_of(run.workdir)["step_nats"]
+  for count in (8, 16, 32, 64, 128):
+    if count >= run.spec.length:
+      break
+    section = dict(name="grouped", steps=schedules.dynamic(step_nats, count))
+    scored, quick = (
+      assemble.sampler(dict(section, score=score), run.net.model, run.net.head)
+      for score in (True, False)
+    )
+    parts = [_draw(run, scored, seed) for seed in range(_DRAWS // _BATCH)]
+    gap_B = np.concatenate(
+      [
+        (part.log_prob_sampler_BL - part.log_prob_model_BL).sum(1)
+        for part in parts
+      ]
+    )
+    found.append(
+      dict(
+        passes=count,
+        seconds=_seconds(run, quick),
+        gap=float(gap_B.mean()),
+        gap_error=float(gap_B.std(ddof=1) / len(gap_B) ** 0.5),
+      )
+    )
+  return found
+
+
+def _draw(run, sampler, seed):
+  """A batch of the run by a sampler: a Sample of numpy arrays."""
+  shape, key = (_BATCH, run.spec.length), jax.random.key(seed)
+  order_BL = run.net.ordering.draw(jax.random.split(key, _BATCH))
+  given = np.zeros((*shape, 1), np.int32), np.zeros(shape, bool)
+  return jax.tree.map(np.asarray, sampler(run.params, key, order_BL, given))
+
+
+def _seconds(run, sampler, repeats=3):
+  """Of a batch, the median of calls after the first."""
+  seconds = []
+  for _ in range(1 + repeats):
+    start = time.perf_counter()
+    _draw(run, sampler, 3)
+    seconds.append(time.perf_counter() - start)
+  return statistics.median(seconds[1:])
+
+
+# --- tables, pictures, page ---
+
+
+def _tables(found):
+  """[(title, columns, rows of cells)]."""
+  longest = max(row["length"] for row in found)
+  tables = [
+    _by_network([r for r in found if r["length"] == longest], number)
+    for number in range(2 if longest == 256 else 1)
+  ]
+  tables.append(_by_length(found))
+  tables.append(_by_schedule(found))
+  return tables
+
+
+def _by_network(found, number):
+  batch = found[0]["batches"][number]["batch"]
+  title = (
+    f"{found[0]['length']} sites, batch {batch}: milliseconds a batch, and"
+    " passes of the network in brackets"
+  )
+  columns = ["network", "naive", "cached", "x naive"]
+  columns += [f"{label}, x cached" for label in _LABELS.values()]
+  cells = []
+  for row in found:
+    one = row["batches"][number]
+    rate, naive = one["samples_per_s"], one["naive_samples_per_s"]
+    values = batch * row["length"]
+    line = [row["network"], _ms(values / naive), _ms(values / rate)]
+    line.append(f"{rate / naive:,.0f}")
+    for name in _LABELS:
+      line.append(_beside(row, one, name))
+    cells.append(line)
+  return title, columns, cells
+
+
+def _beside(row, one, name):
+  if name not in one["beside"]:
+    return "-"
+  other = one["beside"][name]
+  passes = row["levels"] if name == "levels" else other["passes"]
+  return f"{other['samples_per_s'] / one['samples_per_s']:.2f} ({passes})"
+
+
+def _ms(seconds):
+  return f"{1e3 * seconds:,.1f}"
+
+
+def _by_length(found):
+  lengths = sorted({row["length"] for row in found})
+  columns = ["network", *(f"{label}, {n} sites" for label, n in _each(lengths))]
+  cells = []
+  for network in dict.fromkeys(row["network"] for row in found):
+    line = [network]
+    for name in _LABELS:
+      for length in lengths:
+        (row,) = (
+          r for r in found if r["network"] == network and r["length"] == length
+        )
+        passes = _passes_of(row, name)
+        line.append("-" if passes is None else str(passes))
+    cells.append(line)
+  return f"passes of the network for a batch of {_BATCH}", columns, cells
+
+
+def _each(lengths):
+  return [(label, n) for label in _LABELS.values() for n in lengths]
+
+
+def _passes_of(row, name):
+  """Of the larger batch; None where the sampler is not for the network."""
+  beside = row["batches"][-1]["beside"]
+  if name not in beside:
+    return None
+  return row["levels"] if name == "levels" else beside[name]["passes"]
+
+
+def _by_schedule(found):
+  columns = ["sites", "passes", "ms a batch", "KL(q || p), nats a draw", "s.e."]
+  cells = []
+  for row in found:
+    for one in row["schedules"]:
+      cells.append(
+        [
+          str(row["length"]),
+          str(one["passes"]),
+          _ms(one["seconds"]),
+          f"{one['gap']:.3f}",
+          f"{one['gap_error']:.3f}",
+        ]
+      )
+    if row["schedules"]:
+      one = row["batches"][-1]
+      values = one["batch"] * row["length"]
+      all_of_them = _ms(values / one["samples_per_s"])
+      line = [str(row["length"]), str(row["length"]), all_of_them, "0", "exact"]
+      cells.append(line)
+  return f"ARDM in groups of sites, batch {_BATCH}", columns, cells
+
+
+def _rich(title, columns, cells):
+  table = Table(title=title)
+  for number, column in enumerate(columns):
+    table.add_column(column, justify="right" if number else "left")
+  for line in cells:
+    table.add_row(*line)
+  return table
+
+
+def _markdown(title, columns, cells):
+  rule = ["---", *["---:"] * (len(columns) - 1)]
+  lines = [columns, rule, *cells]
+  return "\n".join(
+    [f"## {title}", "", *("| " + " | ".join(line) + " |" for line in lines)]
+  )
+
+
+def _lengths(found, path):
+  """Seconds of an item by its length: the naive way, and cached steps."""
+
+  def seconds(rate):
+    def of(row):
+      return row["length"] / row["batches"][-1][rate]
+
+    return of
+
+  ways = dict(naive="naive_samples_per_s", cached="samples_per_s")
+  _curves(
+    found,
+    {title: seconds(rate) for title, rate in ways.items()},
+    "seconds an item",
+    path,
+  )
+
+
+def _passes(found, path):
+  """Passes over sites by length: Jacobi, and speculative."""
+
+  def share(name):
+    def of(row):
+      passes = _passes_of(row, name)
+      return None if passes is None else passes / row["length"]
+
+    return of
+
+  ways = {_LABELS[n]: share(n) for n in ("jacobi", "speculative")}
+  _curves(found, ways, "passes a site", path)
+
+
+def _curves(found, ways, label, path):
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(8, 3.6), layout="constrained")
+  panels = figure.subplots(1, 2, sharey=True)
+  for axes, (title, of) in zip(panels, ways.items(), strict=True):
+    for network in dict.fromkeys(row["network"] for row in found):
+      points = [(r["length"], of(r)) for r in found if r["network"] == network]
+      points = [p for p in points if p[1] is not None]
+      axes.plot(*zip(*points, strict=True), ".-", lw=1, label=network)
+    axes.set_title(f"{title}, batch {_BATCH}", fontsize=9)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel("sites of an item")
+    axes.spines[["top", "right"]].set_visible(False)
+  panels[0].set_ylabel(label)
+  panels[0].legend(frameon=False, fontsize=7)
+  figure.savefig(path, dpi=150)
+
+
+def _page(tables, found):
+  same = {
+    (row["network"], name): share
+    for row in found
+    for name, share in row["same"].items()
+    if share < 1
+  }
+  told = "All rows are, in every network and of every length."
+  if same:
+    told = "But for a tie that rounding breaks: " + ", ".join(
+      f"{_LABELS[name]} of {network} {share:.0%}"
+      for (network, name), share in same.items()
+    )
+  return _TEXT.format(
+    machine=f"{jax.devices()[0].device_kind}, jax {jax.__version__}",
+    tables="\n\n".join(_markdown(*table) for table in tables),
+    same=told,
+  )
+
+
+_TEXT = """# What sampling costs
+
+Written by `ar_jax sweep experiments/sampling_cost.py --workdir=DIR`, which
+trains each network for 300 updates on the Ising model at its critical
+temperature and then times every way of sampling it, in turns, on {machine}.
+
+{tables}
+
+![Seconds of an item by its length](sampling_cost_lengths.png)
+
+![Passes by length](sampling_cost_passes.png)
+
+## Exactness
+
+Naive, cached, levels and Jacobi draw the same samples from the same key, in
+float64 bit for bit, in float32 but for ties. Rows of 16 that levels and Jacobi
+draw as the cached step does: {same} Speculative sampling draws others,
+distributed alike, which is tested against the enumeration of small spaces. A
+schedule is an approximation, and its distance to the model is in the table: the
+mean of log q - log p over draws from q, both exact.
+"""
