@@ -8,7 +8,8 @@
 
 Arguments: tiny; ordering=raster|reverse.
 
-measured: not yet
+measured: sampling by `ar_jax bench sample`, pixels, cached over naive: 429 x at
+  batch 1, 408 x at batch 16; 2026-11-21, 2 busy CPU cores. Likelihood: not yet
 """
 
 from configs import base

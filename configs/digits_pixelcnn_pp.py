@@ -8,7 +8,9 @@
 
 Arguments: tiny; ordering=raster|reverse; labels=true|false.
 
-measured: not yet
+measured: 1.695 bits/dim test, 1.713 valid (Chow-Liu 2.201 test, PNG 4.031),
+  --config.train.steps=1500, seed 0; the digit inferred from p(x | y): 169 of
+  180 test images; 2026-11-21, 18 minutes on 2 busy CPU cores
 """
 
 from configs import base
