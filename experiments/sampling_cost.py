@@ -251,24 +251,15 @@ def _ms(seconds):
 
 
 def _by_length(found):
-  lengths = sorted({row["length"] for row in found})
-  columns = ["network", *(f"{label}, {n} sites" for label, n in _each(lengths))]
+  rows = {(row["network"], row["length"]): row for row in found}
+  lengths = sorted({length for _, length in rows})
+  asked = [(name, length) for name in _LABELS for length in lengths]
+  columns = ["network", *(f"{_LABELS[name]}, {n} sites" for name, n in asked)]
   cells = []
-  for network in dict.fromkeys(row["network"] for row in found):
-    line = [network]
-    for name in _LABELS:
-      for length in lengths:
-        (row,) = (
-          r for r in found if r["network"] == network and r["length"] == length
-        )
-        passes = _passes_of(row, name)
-        line.append("-" if passes is None else str(passes))
-    cells.append(line)
+  for network in dict.fromkeys(network for network, _ in rows):
+    passes = [_passes_of(rows[network, n], name) for name, n in asked]
+    cells.append([network, *("-" if n is None else str(n) for n in passes)])
   return f"passes of the network for a batch of {_BATCH}", columns, cells
-
-
-def _each(lengths):
-  return [(label, n) for label in _LABELS.values() for n in lengths]
 
 
 def _passes_of(row, name):
