@@ -273,23 +273,13 @@ def _passes_of(row, name):
 def _by_schedule(found):
   columns = ["sites", "passes", "ms a batch", "KL(q || p), nats a draw", "s.e."]
   cells = []
-  for row in found:
-    for one in row["schedules"]:
-      cells.append(
-        [
-          str(row["length"]),
-          str(one["passes"]),
-          _ms(one["seconds"]),
-          f"{one['gap']:.3f}",
-          f"{one['gap_error']:.3f}",
-        ]
-      )
-    if row["schedules"]:
-      one = row["batches"][-1]
-      values = one["batch"] * row["length"]
-      all_of_them = _ms(values / one["samples_per_s"])
-      line = [str(row["length"]), str(row["length"]), all_of_them, "0", "exact"]
-      cells.append(line)
+  for row in (row for row in found if row["schedules"]):
+    sites, one = str(row["length"]), row["batches"][-1]
+    for few in row["schedules"]:
+      gap = f"{few['gap']:.3f}", f"{few['gap_error']:.3f}"
+      cells.append([sites, str(few["passes"]), _ms(few["seconds"]), *gap])
+    all_of_them = _ms(one["batch"] * row["length"] / one["samples_per_s"])
+    cells.append([sites, sites, all_of_them, "0", "exact"])
   return f"ARDM in groups of sites, batch {_BATCH}", columns, cells
 
 
