@@ -137,7 +137,7 @@ def sampling(
   batch,
   length,
   repeats=5,
-  beside=(),
+  beside=None,
   *,
   prompt=0,
   naive=True,
@@ -152,23 +152,23 @@ def sampling(
     batch: rows.
     length: steps; see check_length.
     repeats: of each.
-    beside: names of samplers that are measured too.
+    beside: {name: sampler} that are measured too, of `samplers`.
     prompt: how many of the steps are given and not drawn.
     naive: whether to measure the naive way.
     peer: peer.Peer that draws as many tokens after the same prompt, or None.
   Returns:
     dict(batch, length, prompt, window, compile_s, first_ms, token_us, step_us,
-    sampler_step_us, samples_per_s, naive_samples_per_s, passes, beside, peer):
+    sampler_step_us, samples_per_s, naive_samples_per_s, passes, kept,
+    beside, peer):
     samples are values of all rows together, those of the prompt not among
     them; first_ms until the first is drawn, the prompt read; token_us for
     each one after it; step_us of the model's step alone, the values given;
     naive_samples_per_s None where it is not measured; passes of the network
-    for a batch, None where they are its steps; beside = {name:
-    dict(samples_per_s, passes)}; peer = dict(name, samples_per_s, first_ms,
+    for a batch, None where they are its steps; kept: share of the drafted
+    values, None without a draft; beside = {name: dict(samples_per_s, passes,
+    kept)}; peer = dict(name, samples_per_s, first_ms,
     token_us, logits_apart) or None, logits_apart the largest difference of
     two logits over the largest logit.
-  Raises:
-    UsageError: a sampler that is not there or not for this model.
   """
   spec, net = subject.spec, subject.net
   order_BL = _order(subject, batch)
@@ -200,10 +200,7 @@ def sampling(
     one = jax.tree.map(lambda a: a[:, : prompt + 1], given)
     return net.sampler(subject.params, key, None, one)
 
-  others = {
-    name: assemble.sampler(dict(name=name), net.model, net.head)
-    for name in beside
-  }
+  others = beside or {}
   runs = dict(
     sample=(sample, ()),
     steps=(steps, (subject.params, x_BLC)),
@@ -237,11 +234,11 @@ def sampling(
     sampler_step_us=1e6 * median["sample"] / drawn,
     samples_per_s=batch * drawn / median["sample"],
     naive_samples_per_s=batch / median["naive"] if naive else None,
-    passes=_passes(net.sampler, subject.params, key, order_BL, given),
+    **_counted(net.sampler, subject.params, key, order_BL, given),
     beside={
       name: dict(
         samples_per_s=batch * drawn / median[f"sample by {name}"],
-        passes=_passes(sampler, subject.params, key, order_BL, given),
+        **_counted(sampler, subject.params, key, order_BL, given),
       )
       for name, sampler in others.items()
     },
@@ -311,11 +308,20 @@ def capacities(subject, batch, length, sizes, repeats=5):
   }
 
 
-def _passes(sampler, *args):
-  """Of the row that takes most; None where they are the steps."""
+def samplers(subject, names):
+  """{name: sampler} of the network, by names of plugins."""
+  model, head = subject.net.model, subject.net.head
+  return {n: assemble.sampler(dict(name=n), model, head) for n in names}
+
+
+def _counted(sampler, *args):
+  """dict(passes: of the row that takes most, kept: share of a draft)."""
   if not hasattr(sampler, "counted"):
-    return None
-  return int(np.max(sampler.counted(*args)[1]["passes"]))
+    return dict(passes=None, kept=None)
+  counts = sampler.counted(*args)[1]
+  drafted = int(np.sum(counts.get("drafted", 0)))
+  kept = int(np.sum(counts["kept"])) / drafted if drafted else None
+  return dict(passes=int(np.max(counts["passes"])), kept=kept)
 
 
 def window(subject, length):

@@ -60,8 +60,8 @@ def get_config(arg=None):
     ardm=lambda: dict(
       name="ardm",
       trunk="conv",
-      depth=1 if arg.tiny else 4,
-      width=8 if arg.tiny else 32,
+      depth=1 if arg.tiny else 2,
+      width=8 if arg.tiny else 24,
     ),
   )
   config.model = base.choose("model", arg.model, models)()

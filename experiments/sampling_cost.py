@@ -56,7 +56,7 @@ _DRAWS = 64  # of a schedule
 def sweep(arg=None):
   """A cell for each network and size."""
   tiny = base.parse(arg, tiny=False).tiny
-  steps = 5 if tiny else 300
+  steps = 5 if tiny else 100
   return [
     {
       "config": f"configs/ising.py:model={name},size={size}",
@@ -105,10 +105,11 @@ def _measure(run):
   length = run.spec.length
   subject = bench.Subject("", run.net, run.spec, run.params)
   names = [name for name in _LABELS if _takes(run, name)]
+  beside = bench.samplers(subject, names)
   batches = (1, _BATCH) if length == 256 else (_BATCH,)
   return dict(
     batches=[
-      bench.sampling(subject, batch, length, 3, names) for batch in batches
+      bench.sampling(subject, batch, length, 3, beside) for batch in batches
     ],
     levels=_levels(run),
     same={name: _same(run, name) for name in names if name != "speculative"},
@@ -375,7 +376,7 @@ def _page(tables, found):
 _TEXT = """# What sampling costs
 
 Written by `ar_jax sweep experiments/sampling_cost.py --workdir=DIR`, which
-trains each network for 300 updates on the Ising model at its critical
+trains each network for 100 updates on the Ising model at its critical
 temperature and then times every way of sampling it, in turns, on {machine}.
 
 {tables}

@@ -174,7 +174,7 @@ def test_samplers_side_by_side(capsys, monkeypatch):
   assert program.main(["bench", "sample", *flags, "--beside=levels"]) == 0
   printed = capsys.readouterr().out.strip().splitlines()
   [row] = json.loads(printed[-1])["rows"]
-  other = dict(samples_per_s=row["samples_per_s"] / 2, passes=None)
+  other = dict(samples_per_s=row["samples_per_s"] / 2, passes=None, kept=None)
   assert row["beside"] == dict(levels=other)
   assert calls == [(), ("levels",)] * 2  # to compile and to measure, in turns
   assert drawn == ["ancestral", "levels"] * 2
@@ -197,9 +197,13 @@ def test_passes_are_told_where_they_are_not_steps(capsys, monkeypatch):
   assert 1 <= row["passes"] <= 12
   [line] = [line for line in printed if line.startswith("│")]
   assert int(line.strip("│ ").split("│")[-1]) == row["passes"]
-  row = bench.sampling(small_wavenet(), 3, 5, repeats=1, beside=["jacobi"])
+  subject = small_wavenet()
+  beside = bench.samplers(subject, ["jacobi", "speculative"])
+  row = bench.sampling(subject, 3, 5, repeats=1, beside=beside)
   assert row["passes"] is None
   assert 1 <= row["beside"]["jacobi"]["passes"] <= 5
+  assert row["beside"]["jacobi"]["kept"] is None
+  assert 0 <= row["beside"]["speculative"]["kept"] < 1
 
 
 def test_command_ends_with_json(capsys):

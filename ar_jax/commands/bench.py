@@ -22,19 +22,20 @@ that a step can see; where it would take long it is left out.
 
 --beside names other samplers, which take turns with that of the network; how
 many passes a batch takes is told by those that need not take one a step, as
-jacobi. A network with GPT-2's arithmetic takes turns with Hugging Face's
-`generate`, with its cache and our parameters, where torch and transformers
-are installed (pip install 'ar_jax[bench]'). --capacity says what a step costs
-by the room of its cache, the steps in it being the same.
+jacobi, and of a draft the share of its values that is kept: --draft=DIR. A
+network with GPT-2's arithmetic takes turns with Hugging Face's `generate`, with
+its cache and our parameters, where torch and transformers are installed (pip
+install 'ar_jax[bench]'). --capacity says what a step costs by the room of its
+cache, the steps in it being the same.
 
 The last line is JSON: network, machine, load, and rows, one for each batch:
 batch, length, prompt (of it), samples_per_s (drawn values of all rows),
 first_ms (to the first one, the prompt read), token_us (for each after it),
 sampler_step_us, step_us (the model alone), compile_s, window and
-naive_samples_per_s (null: left out), passes, beside, peer (of Hugging Face:
-name, samples_per_s, first_ms, token_us, logits_apart; or null), capacities
-(microseconds of a step), and ceiling: bytes_read, flops, bandwidth, matmul,
-seconds of a step.
+naive_samples_per_s (null: left out), passes, kept, beside, peer (of Hugging
+Face: name, samples_per_s, first_ms, token_us, logits_apart; or null),
+capacities (microseconds of a step), and ceiling: bytes_read, flops, bandwidth,
+matmul, seconds of a step.
 """
 
 import argparse
@@ -71,6 +72,9 @@ def add_arguments(parser):
   )
   parser.add_argument(
     "--beside", default="", metavar="NAME,...", help="samplers, as ancestral"
+  )
+  parser.add_argument(
+    "--draft", metavar="DIR", help="of a run: beside it, drafted by another one"
   )
   parser.add_argument(
     "--naive",
@@ -113,7 +117,8 @@ def run(args):
   load = os.getloadavg()[0]
   _show.say(f"{subject.name}; {length:,} steps")
   _show.say(f"on {machine}; load {load:.1f} before the first measurement")
-  beside = [name for name in args.beside.split(",") if name]
+  names = [name for name in args.beside.split(",") if name]
+  beside = bench.samplers(subject, names) | _draft(args)
   rows, prompt = [], args.prompt_length
   for batch in batches:
     bench.check_length(subject, batch, length, prompt)
@@ -144,6 +149,19 @@ def run(args):
   _print(rows, args.repeats)
   found = dict(network=subject.name, machine=machine, load=load, rows=rows)
   print(json.dumps(found))
+
+
+def _draft(args):
+  """{name: sampler} of --draft."""
+  from ar_jax import errors, views
+  from ar_jax import run as runs
+
+  if args.draft is None:
+    return {}
+  if args.workdir is None:
+    raise errors.UsageError("--draft=DIR drafts for a --workdir=DIR")
+  run = views.drafted(runs.load(args.workdir), runs.load(args.draft))
+  return {f"drafted by {args.draft}": run.net.sampler}
 
 
 def _peer(args, subject):
@@ -308,8 +326,9 @@ def _percent(row):
   return f"{100 * row['ceiling']['seconds'] / after:.0f}" if after else "-"
 
 
-def _ratio(rate, samples_per_s, passes):
+def _ratio(rate, samples_per_s, passes, kept):
   told = f", {passes:,} passes" if passes else ""
+  told += "" if kept is None else f", {kept:.0%} kept"
   return f"{rate / samples_per_s:.2f}{told}"
 
 
