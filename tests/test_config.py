@@ -36,10 +36,13 @@ ALIKE = (
   "bmnist_diagonal_bilstm.py",
   "bmnist_gated_pixelcnn.py",
   "bmnist_gpt.py",
+  "bmnist_pixelcnn_pp.py",
   "bmnist_row_lstm.py",
   "digits_gpt.py",
   "digits_pixelcnn.py",
   "photos_gated_pixelcnn.py",
+  "photos_pixelcnn_pp.py",
+  "cifar10_pixelcnn_pp.py",
 )
 
 
