@@ -119,7 +119,7 @@ def mutant_gpt(module, **section):
 
 
 def test_mask_that_includes_the_next_step(mutated):
-  changes = {"<= t + jnp.arange(K)": "<= t + 1 + jnp.arange(K)"}
+  changes = {"<= step_Q[:, None]": "<= 1 + step_Q[:, None]"}
   wrong = mutated("models.gpt", changes)
   caught(contract.causal, [good()], [mutant_gpt(wrong)], "theta of step")
 
@@ -426,7 +426,7 @@ def test_cache_drops_the_label():
 
 
 def test_tail_of_the_cache_is_read(mutated):
-  changes = {"<= t + jnp.arange(K)": "<= 99 + jnp.arange(K)"}
+  changes = {"<= step_Q[:, None]": "<= 99 + step_Q[:, None]"}
   wrong = mutant_gpt(mutated("models.gpt", changes)).model
   wrong = broken(step=wrong.step, extend=wrong.extend)
   caught(contract.step_equals_apply, [good()], [wrong], "theta of step")
@@ -434,8 +434,8 @@ def test_tail_of_the_cache_is_read(mutated):
 
 def test_mask_that_garbage_outweighs(mutated):
   """Added to the scores, not put in their place: zeros would hide it."""
-  added = "score + jnp.where(visible, 0, -1e5)"
-  changes = {"jnp.where(visible, score, -1e30)": added}
+  added = "score + jnp.where(visible_QM[None, None], 0, -1e5)"
+  changes = {"jnp.where(visible_QM[None, None], score, -1e30)": added}
   wrong = mutant_gpt(mutated("models.gpt", changes))
   contract.causal(wrong)
   caught(contract.step_equals_apply, [good()], [wrong], "theta of step|finite")
@@ -443,9 +443,7 @@ def test_mask_that_garbage_outweighs(mutated):
 
 
 def test_heads_of_the_cache_are_swapped(mutated):
-  changes = {
-    'k, v = cache["k"], cache["v"]': 'k, v = cache["k"][:, :, ::-1], cache["v"]'
-  }
+  changes = {'args = cache["k"],': 'args = cache["k"][:, ::-1],'}
   wrong = mutant_gpt(mutated("models.gpt", changes))
   caught(contract.step_equals_apply, [good()], [wrong], "theta of step")
 
@@ -666,7 +664,8 @@ def test_a_test_without_power_says_so():
 
 def test_noise_is_shared_between_rows(mutated):
   changes = {
-    "(None, 0))(key, jnp.arange(B))": "(None, 0))(key, jnp.arange(B) // 2)"
+    "(None, 0))(key, jnp.arange(count))": "(None, 0))(key, jnp.arange(count)"
+    " // 2)"
   }
   wrong = mutated("samplers.ancestral", changes).make(
     table().model, table().head
@@ -678,7 +677,8 @@ def test_noise_is_shared_between_rows(mutated):
 def test_noise_is_shared_between_steps(mutated):
   case = one_order()
   wrong = mutated(
-    "samplers.ancestral", {"(0, None))(row_B, t)": "(0, None))(row_B, 0)"}
+    "samplers.ancestral",
+    {"(0, None))(state.row_B, t)": "(0, None))(state.row_B, 0)"},
   )
   check = contract.sampler_follows_model
   wrong = functools.partial(wrong.make, case.model, case.head)

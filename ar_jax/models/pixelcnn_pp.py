@@ -36,12 +36,10 @@ from ar_jax.types import Condition, DataSpec, Model
 _LABEL = dict(label=Condition("label", 2))
 _SMALL = dict(scales=2, blocks=1, width=4, orderings=("raster",))
 TINY = [
-  dict(spec=DataSpec((2, 3), 1, 2, None, _LABEL), **_SMALL),
-  dict(
-    _SMALL, spec=DataSpec((2, 2), 3, 2), orderings=("reverse",), dropout=0.1
-  ),
-  dict(_SMALL, spec=DataSpec((4, 2), 1, 2), scales=3),
+  dict(_SMALL, spec=DataSpec((2, 3), 1, 2, None, _LABEL), dropout=0.1),
   dict(spec=DataSpec((3, 2), 1, None, 0.5, _LABEL), **_SMALL),
+  dict(_SMALL, spec=DataSpec((2, 2), 3, 2), orderings=("reverse",)),
+  dict(_SMALL, spec=DataSpec((4, 2), 1, 2), scales=3),
 ]
 
 KERNELS = dict(u=(2, 3), l=(2, 2))
