@@ -269,10 +269,9 @@ def _print(rows, repeats):
   for row in cells:
     table.add_row(*row.values())
   _show.show(table)
-  _show.say(
-    "samples are values of all rows together; naive is one forward of"
-    f" {rows[0]['window']:,} steps for each value"
-  )
+  told = f"; naive is one forward of {rows[0]['window']:,} steps for each value"
+  naive = any(row["naive_samples_per_s"] for row in rows)
+  _show.say("samples are values of all rows together" + (told if naive else ""))
   for row in rows:
     if peer := row["peer"]:
       _show.say(
@@ -299,8 +298,11 @@ def _cells(row):
   cells = {
     "batch": f"{row['batch']}",
     "samples/s": f"{rate:,.0f}",
-    "naive samples/s": f"{naive:,.1f}" if naive else "-",
-    "cached / naive": f"{rate / naive:,.0f}" if naive else "-",
+  }
+  if naive:
+    cells["naive samples/s"] = f"{naive:,.1f}"
+    cells["cached / naive"] = f"{rate / naive:,.0f}"
+  cells |= {
     "% of ceiling": _percent(row),
     "ms to the first": f"{row['first_ms']:,.1f}",
     "us a sample after it": f"{row['token_us']:,.1f}",
