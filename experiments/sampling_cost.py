@@ -22,6 +22,7 @@ measured: docs/sampling_cost.md
 """
 
 import json
+import os
 import statistics
 import time
 
@@ -360,16 +361,18 @@ def _page(tables, found):
     for name, share in row["same"].items()
     if share < 1
   }
-  told = "All rows are, in every network and of every length."
+  told = "all of them, in every network and of every length."
   if same:
-    told = "But for a tie that rounding breaks: " + ", ".join(
+    told = "all but for ties that rounding breaks, " + ", ".join(
       f"{_LABELS[name]} of {network} {share:.0%}"
       for (network, name), share in same.items()
     )
   return _TEXT.format(
-    machine=f"{jax.devices()[0].device_kind}, jax {jax.__version__}",
+    machine=f"{os.cpu_count()} cores of a {jax.devices()[0].device_kind},"
+    f" jax {jax.__version__}",
     tables="\n\n".join(_markdown(*table) for table in tables),
     same=told,
+    batch=_BATCH,
   )
 
 
@@ -388,9 +391,10 @@ temperature and then times every way of sampling it, in turns, on {machine}.
 ## Exactness
 
 Naive, cached, levels and Jacobi draw the same samples from the same key, in
-float64 bit for bit, in float32 but for ties. Rows of 16 that levels and Jacobi
-draw as the cached step does: {same} Speculative sampling draws others,
+float64 bit for bit, in float32 but for ties. Rows of {batch} that levels and
+Jacobi draw as the cached step does: {same} Speculative sampling draws others,
 distributed alike, which is tested against the enumeration of small spaces. A
 schedule is an approximation, and its distance to the model is in the table: the
-mean of log q - log p over draws from q, both exact.
+mean of log q - log p over draws from q, both exact. ARDM's exact log p takes a
+pass for each site, and so does a step of it; naive repeats all of them.
 """
