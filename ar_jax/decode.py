@@ -148,10 +148,15 @@ def extend_by_scan(step):
 
     def body(caches, k):
       """What is not to be kept is still seen by the steps after it."""
-      kept, cache = caches
-      theta_BP, cache = step(params, cache, x_BKC[:, k], t + k)
+      kept, before = caches
+      theta_BP, cache = step(params, before, x_BKC[:, k], t + k)
+
+      def keep(new, old, kept):
+        # What no step changes, as weights, is not copied for each of them.
+        return kept if new is old else jnp.where(k < n, new, kept)
+
       if n is not None:
-        kept = jax.tree.map(lambda a, b: jnp.where(k < n, a, b), cache, kept)
+        kept = jax.tree.map(keep, cache, before, kept)
       return (kept, cache), theta_BP
 
     first = None if n is None else cache, cache
