@@ -94,16 +94,21 @@ def _hash(split, items=4096):
   return found.hexdigest()
 
 
-def window_starts(total, length, stride):
+def window_starts(total, length, stride, *, inside=True):
   """First positions of the windows over `total` tokens, int64 [N].
 
   Windows lie `stride` apart; the last one ends with the stream, so it may
   overlap more. A stream shorter than a window is one shorter window.
+
+  Args:
+    total, length, stride: tokens of the stream, of a window, between windows.
+    inside: False: the last one, too, lies where the stride puts it, and may
+      reach beyond the end; then no window depends on how long the stream is.
   """
   if total <= length:
     return np.zeros(1, np.int64)
-  count = 1 + -(-(total - length) // stride)
-  return np.minimum(np.arange(count) * stride, total - length)
+  start_N = np.arange(1 + -(-(total - length) // stride)) * stride
+  return np.minimum(start_N, total - length) if inside else start_N
 
 
 def windows(stream, length, stride, *, first_scored=True, **fields):

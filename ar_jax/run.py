@@ -121,7 +121,8 @@ class Run:
     """Log-probability of each site in nats, in data coordinates.
 
     A text longer than the window is scored in windows, as `ar_jax evaluate`
-    does: each token once, with what comes before it in its window. Families
+    does: each token once, with what comes before it in its window. Left to
+    right, the beginning of a text is scored as a text of its own. Families
     of several orders are scored under one order drawn for each item: then
     the sum is a bound.
 
@@ -243,12 +244,13 @@ class Run:
         f"in the order {self.config.ordering.name} a text needs the"
         f" {window} tokens of a window, this one has {count}"
       )
-    # Left to right, what pads a short text is seen by none of its tokens.
-    split = data.windows(
-      np.pad(token_T, (0, max(0, window - len(token_T)))),
-      window,
-      self.config.data.stride if self.is_stream else window,
-    )
+    stride = self.config.data.stride if self.is_stream else window
+    if orders.is_identity(self.net.ordering):
+      # What pads the last window is seen by none of the tokens before it.
+      lengths = len(token_T), window, stride
+      room = data.window_starts(*lengths, inside=False)[-1] + window
+      token_T = np.pad(token_T, (0, room - len(token_T)))
+    split = data.windows(token_T, window, stride)
 
     def get(index_B):
       return *split.get(index_B)[:2], {

@@ -1,8 +1,10 @@
 """Sequences longer than the window, drawn as they are scored.
 
-The windows are those of `data.windows`: a full window is restarted from its
-overlap with the next one, so the log-probabilities of the sampler equal the
-strided evaluation of what it drew.
+A full window is restarted from its overlap with the next one, so the
+log-probabilities of the sampler equal the strided evaluation of what it drew.
+Left to right a window lies where the stride puts it, and its last steps may
+be left out: so a text is distributed as the beginning of any longer one. In
+other orders each window is whole, and the last one ends with the sequence.
 """
 
 import jax
@@ -35,13 +37,10 @@ def chunks(
 ):
   """Continues each prompt to its total of tokens, each row as if alone.
 
-  The windows of a row follow from its total, and the noise of a site from the
-  number of its window and its place there, whatever the size of the chunks.
-  So what is drawn in two calls, the second with what came out of the first as
-  its prompt, is what one call draws, if the first one ends within the first
-  window, or where a whole stride of a later one does: at
-  spec.length + k * stride. Elsewhere the last window of the first call is an
-  extra one, set back to end where that call does.
+  The noise of a site is that of the number of its window and of its place
+  there, whatever the size of the chunks. So left to right, what is drawn in
+  two calls, the second with what came out of the first as its prompt, is what
+  one call draws, wherever the first one ends.
 
   Args:
     sampler: of a sampler plugin.
@@ -67,10 +66,12 @@ def chunks(
   total_B = np.broadcast_to(totals, B)
   total = int(total_B.max())
   width = min(length, total)
+  start_NB = _window_starts(total_B, length, stride, ordering)
+  room = int(start_NB.max()) + width
   dtype = np.int32 if spec.num_values is not None else np.float32
-  x_BTC = np.zeros((B, total, C), dtype)
+  x_BTC = np.zeros((B, room, C), dtype)
   # Left to right, what lies beyond the total of a row is seen by none of it.
-  known_BT = np.arange(total) >= total_B[:, None]
+  known_BT = np.arange(room) >= total_B[:, None]
   for row, prompt in enumerate(prompts):
     x_BTC[row, : len(prompt)] = np.reshape(prompt, (-1, C))
     known_BT[row, : len(prompt)] = True
@@ -80,10 +81,10 @@ def chunks(
         known_BT[row, len(prompt) + n] = True
   log_model_BT = np.zeros((B, total), np.float64)
   log_sampler_BT = np.zeros((B, total), np.float64)
-  drawn = Sample(x_BTC, log_model_BT, log_sampler_BT)
+  drawn = Sample(x_BTC[:, :total], log_model_BT, log_sampler_BT)
   row_B1 = np.arange(B)[:, None]
   done_B = np.zeros(B, int)
-  for k, start_B in enumerate(_window_starts(total_B, length, stride)):
+  for k, start_B in enumerate(start_NB):
     at_BL = start_B[:, None] + np.arange(width)
     key_k = jax.random.fold_in(key, k)
     order_key = jax.random.fold_in(key_k, B)
@@ -101,6 +102,8 @@ def chunks(
       known_BT[fresh] = True
       done_B = np.clip(at_BK[:, -1] + 1, done_B, total_B)
       yield drawn, done_B
+      if (done_B == total_B).all():
+        return
 
 
 def _parts(sampler, size, params, key, order_BL, given, y):
@@ -118,8 +121,12 @@ def _parts(sampler, size, params, key, order_BL, given, y):
       state, part = sampler.go_on(params, state, t, size)
 
 
-def _window_starts(total_B, length, stride):
+def _window_starts(total_B, length, stride, ordering):
   """int [N, B]: of each row, whose last window stays when it has no more."""
-  rows = [data.window_starts(n, length, stride) for n in total_B.tolist()]
+  inside = not orders.is_identity(ordering)
+  rows = [
+    data.window_starts(n, length, stride, inside=inside)
+    for n in total_B.tolist()
+  ]
   most = max(map(len, rows))
   return np.stack([np.pad(r, (0, most - len(r)), "edge") for r in rows], 1)

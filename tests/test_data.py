@@ -63,6 +63,8 @@ def test_sampling_windows_end_with_the_stream():
   assert data.window_starts(5, 8, 4).tolist() == [0]
   assert data.window_starts(8, 8, 4).tolist() == [0]
   assert data.window_starts(17, 8, 4).tolist() == [0, 4, 8, 9]
+  assert data.window_starts(17, 8, 4, inside=False).tolist() == [0, 4, 8, 12]
+  assert data.window_starts(16, 8, 4, inside=False).tolist() == [0, 4, 8]
 
 
 def test_evaluation_batches_pad_with_weight_zero():

@@ -38,14 +38,14 @@ def trained(tmp_path_factory):
 
 def test_a_long_text_is_scored_as_evaluate_scores_it(trained):
   run, dataset = trained
-  written = dataset.splits["valid"].raw.decode()[:1000]
+  written = dataset.splits["valid"].raw.decode()[: 64 + 29 * 32]
   stream = text.encode(run.media, written)
   split = dataset.splits["valid"]._replace(stream=None, raw=None)
   made = runs.data.windows(stream, 64, 32, protocol="w64/s32")
   dataset = dataset._replace(splits=dict(valid=made, train=split))
   total, _ = scoring.score_split(run, run.params, dataset)
   log_T = run.per_site(written)
-  assert log_T.shape == (1000,)
+  assert log_T.shape == (992,)
   assert run.log_prob(written) == pytest.approx(-total.nats, rel=1e-6)
   # The order of the sites: the second window begins to count at 64.
   rows = [run.per_site(written[i : i + 64]) for i in (0, 32)]
@@ -53,11 +53,17 @@ def test_a_long_text_is_scored_as_evaluate_scores_it(trained):
   np.testing.assert_allclose(log_T[64:96], rows[1][32:], rtol=1e-5)
 
 
-def test_a_short_text_is_its_own_prefix(trained):
+@pytest.mark.parametrize("count", [9, 65, 100, 128])
+def test_a_text_is_scored_as_the_beginning_of_a_longer_one(trained, count):
+  run, dataset = trained
+  written = dataset.splits["valid"].raw.decode()[:200]
+  long_T, short_T = run.per_site(written), run.per_site(written[:count])
+  np.testing.assert_allclose(short_T, long_T[:count], rtol=1e-5)
+
+
+def test_of_several_texts_each_is_summed(trained):
   run, _ = trained
-  long_T = run.per_site("The names of a class")
   short_T = run.per_site("The names")
-  np.testing.assert_allclose(short_T, long_T[:9], rtol=1e-5)
   assert run.log_prob(["The names", "The"]) == pytest.approx(
     [short_T.sum(), short_T[:3].sum()], rel=1e-5
   )
