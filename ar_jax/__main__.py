@@ -12,7 +12,7 @@ from ar_jax import errors, registry
 
 _EXITS = (
   "exit codes: 0 done, 2 usage or config, 3 data or checkpoint,\n"
-  "  4 numerical abort, 5 storage"
+  "  4 numerical abort, 5 storage, 75 preempted: start it again to go on"
 )
 
 
@@ -25,7 +25,7 @@ def main(argv=None):
   except errors.Error as e:
     if debug:
       raise
-    print(f"ar_jax: error: {e}", file=sys.stderr)
+    print(f"ar_jax: {e.word}: {e}", file=sys.stderr)
     return e.exit_code
   except KeyboardInterrupt:
     print("ar_jax: stopped", file=sys.stderr)

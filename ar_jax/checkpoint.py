@@ -1,12 +1,13 @@
-"""What a run keeps: config, spec, versions, and the states through orbax."""
+"""What a run keeps beside its states: config, spec, versions; and its lock."""
 
 import contextlib
 import fcntl
 import functools
 import json
-import math
 import os
 import pathlib
+import socket
+import time
 
 import jax
 import numpy as np
@@ -49,17 +50,46 @@ def create(workdir, *, config, spec, media, run):
     write_record(workdir, name, records[name])
 
 
+class Lock:
+  """Held by the one process that trains in a directory.
+
+  Its file says who that is and how far it is; what it said last stays there
+  when the process is killed.
+  """
+
+  def __init__(self, file):
+    self._file = file
+    self.before = _said(file)  # by a process that ended without a word
+
+  def beat(self, **values):
+    """Says that the process lives, and JSON data about how far it is."""
+    who = dict(pid=os.getpid(), host=socket.gethostname(), time=time.time())
+    self._write(json.dumps(who | values))
+
+  def clear(self):
+    """Says that the process has ended in order."""
+    self._write("")
+
+  def _write(self, text):
+    self._file.seek(0)
+    self._file.truncate()
+    self._file.write(text)
+    self._file.flush()
+
+
 @contextlib.contextmanager
 def locked(workdir):
   """Keeps other processes from training in a directory; makes it.
 
+  Yields:
+    Lock.
   Raises:
     StorageError: another one does, or the directory cannot be written.
   """
   workdir = pathlib.Path(workdir)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    file = (workdir / ".lock").open("w")
+    file = (workdir / ".lock").open("a+", encoding="utf-8")
   except OSError as e:
     raise errors.StorageError(f"cannot write {workdir}: {e.strerror}") from e
   with file:
@@ -67,9 +97,28 @@ def locked(workdir):
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:
       raise errors.StorageError(
-        f"another process trains in {workdir}; wait for it, or stop it"
+        f"another process trains in {workdir}{_who(_said(file))}; wait for it,"
+        " or stop it"
       ) from e
-    yield  # the lock goes with the file, also when the process is killed
+    yield Lock(file)  # it goes with the file, also when the process is killed
+
+
+def _said(file):
+  """What stands in a lock's file; None if nothing that can be read."""
+  file.seek(0)
+  try:
+    found = json.loads(file.read())
+  except ValueError:
+    return None
+  return found if isinstance(found, dict) else None
+
+
+def _who(said):
+  if said is None:
+    return ""
+  ago = max(0.0, time.time() - said["time"])
+  at = f" at step {said['step']}" if "step" in said else ""
+  return f": pid {said['pid']} on {said['host']}{at}, seen {ago:.0f} s ago"
 
 
 def write_record(workdir, name, values):
@@ -134,168 +183,27 @@ def difference(found, wanted):
 
   Shapes and dtypes are compared, and the names of the leaves.
   """
-  found, wanted = (
-    {jax.tree_util.keystr(path, simple=True, separator="."): a for path, a in t}
-    for t in map(_leaves, (found, wanted))
-  )
+  return first_difference(leaves(found), leaves(wanted))
+
+
+def first_difference(found, wanted):
+  """`difference` of what `leaves` gives."""
   for name in [*wanted, *found]:
-    texts = [_describe(tree.get(name)) for tree in (found, wanted)]
+    texts = [tree.get(name, "absent") for tree in (found, wanted)]
     if texts[0] != texts[1]:
       return f"{name} is {texts[0]}, wanted {texts[1]}"
   return None
 
 
-def _leaves(tree):
-  return jax.tree_util.tree_flatten_with_path(tree)[0]
+def leaves(tree):
+  """{"params.gpt.bias": "float32[8]"} of a pytree of arrays."""
+  return {
+    name: f"{np.dtype(a.dtype)}{list(a.shape)}" for name, a in named(tree)
+  }
 
 
-def _describe(array):
-  if array is None:
-    return "absent"
-  return f"{np.dtype(array.dtype)}{list(array.shape)}"
-
-
-class Checkpoints:
-  """The states of one run, named by the number of updates done.
-
-  keep: how many of the last ones stay.
-  keep_best: how many of those with the lowest score stay besides.
-  read_only: nothing is written or tidied up: a state that another process is
-    writing stays as it is.
-  """
-
-  def __init__(self, workdir, keep=1, keep_best=0, read_only=False):
-    self._folder = pathlib.Path(workdir).absolute() / "checkpoints"
-    self._keep, self._keep_best = keep, keep_best
-    self._read_only = read_only
-
-  @functools.cached_property
-  def _manager(self):
-    policies = _orbax().checkpoint_managers
-    keep = [policies.LatestN(self._keep)]
-    if self._keep_best:
-      best = policies.BestN(
-        get_metric_fn=lambda metrics: metrics["score"],
-        reverse=True,  # the lowest first
-        n=self._keep_best,
-      )
-      keep.append(best)
-    options = _orbax().CheckpointManagerOptions(
-      best_fn=lambda metrics: metrics["score"],  # without it none is written
-      best_mode="min",
-      preservation_policy=policies.AnyPreservationPolicy(keep),
-      # Orbax's own read_only warns of itself at each start.
-      cleanup_tmp_directories=not self._read_only,
-      create=not self._read_only,
-    )
-    handlers = dict(
-      state=_orbax().StandardCheckpointHandler(),
-      progress=_orbax().JsonCheckpointHandler(),
-    )
-    return _orbax().CheckpointManager(
-      self._folder, options=options, item_handlers=handlers
-    )
-
-  def steps(self):
-    """Steps of the states there are, ascending."""
-    if not self._folder.is_dir():  # which the manager would make
-      return []
-    return sorted(self._manager.all_steps())
-
-  def save(self, state, progress=None, score=None):
-    """Writes the state and waits until it is committed.
-
-    Args:
-      state: TrainState.
-      progress: JSON data that goes with it.
-      score: what the best ones are lowest in; None: never among them.
-    """
-    step = int(state.step)
-    args = _orbax().args.Composite(
-      state=_orbax().args.StandardSave(jax.device_get(state._asdict())),
-      progress=_orbax().args.JsonSave(progress or {}),
-    )
-    finite = score is not None and math.isfinite(score)
-    metrics = dict(score=score if finite else math.inf)
-    try:
-      self._manager.save(step, args=args, metrics=metrics)
-      self._manager.wait_until_finished()
-    except (OSError, ValueError) as e:
-      raise errors.StorageError(
-        f"checkpoint of step {step} in {self._folder}: {e}"
-      ) from e
-
-  def find(self, which="last"):
-    """The step of a state: "last", "best", or a number of updates."""
-    steps = self.steps()
-    if not steps:
-      raise errors.DataError(
-        f"{self._folder} holds no checkpoint; the run was stopped before its"
-        " first one: `ar_jax train` on its directory goes on"
-      )
-    if which == "last":
-      return steps[-1]
-    if which == "best":
-      scores = {
-        step: (self._manager.metrics(step) or {}).get("score", math.inf)
-        for step in steps
-      }
-      best = min(scores, key=scores.get)
-      if math.isinf(scores[best]):
-        raise errors.DataError(f"{self._folder}: no checkpoint has a score")
-      return best
-    if str(which).isdecimal() and int(which) in steps:
-      return int(which)
-    raise errors.UsageError(
-      f"no checkpoint {which!r} in {self._folder}; there are: last, best,"
-      f" {', '.join(map(str, steps))}"
-    )
-
-  def restore(self, like, step=None):
-    """A state, as a TrainState of numpy arrays.
-
-    Args:
-      like: TrainState of shapes and dtypes, as jax.eval_shape gives.
-      step: of `find`; None: the last.
-    """
-    step = self.find() if step is None else step
-    args = _orbax().args
-    try:
-      found = self._manager.item_metadata(step)["state"]
-      wrong = difference(found.tree, like._asdict())
-      if wrong is None:
-        kept = self._manager.restore(
-          step, args=args.Composite(state=args.StandardRestore(like._asdict()))
-        )
-        return type(like)(**kept["state"])
-    except (KeyError, ValueError, OSError, AttributeError) as e:
-      raise errors.DataError(
-        f"checkpoint of step {step} in {self._folder} cannot be read: {e}"
-      ) from e
-    raise errors.DataError(
-      f"checkpoint of step {step} in {self._folder} does not fit the config:"
-      f" {wrong}"
-    )
-
-  def progress(self, step=None):
-    """The JSON data that went with a state; DataError if it is gone."""
-    step = self.find() if step is None else step
-    args = _orbax().args
-    wanted = args.Composite(progress=args.JsonRestore())
-    try:
-      return self._manager.restore(step, args=wanted)["progress"]
-    except (KeyError, ValueError, OSError) as e:
-      raise errors.DataError(
-        f"checkpoint of step {step} in {self._folder} cannot be read: {e}"
-      ) from e
-
-  def close(self):
-    """Ends the background threads."""
-    self._manager.close()
-
-
-def _orbax():
-  """Half a second to import: not before the first step of a run."""
-  import orbax.checkpoint
-
-  return orbax.checkpoint
+def named(tree):
+  """[("params.gpt.bias", array), ...] of a pytree of arrays."""
+  paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+  name = functools.partial(jax.tree_util.keystr, simple=True, separator=".")
+  return [(name(path), leaf) for path, leaf in paths]

@@ -5,6 +5,7 @@ class Error(Exception):
   """Base of the errors that end a command with one line and no traceback."""
 
   exit_code = 1
+  word = "error"
 
 
 class UsageError(Error):
@@ -29,3 +30,10 @@ class StorageError(Error):
   """A directory that cannot be written."""
 
   exit_code = 5
+
+
+class Preempted(Error):
+  """A run that was asked to stop; it can go on (EX_TEMPFAIL)."""
+
+  exit_code = 75
+  word = "stopped"

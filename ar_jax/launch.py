@@ -1,5 +1,6 @@
 """A run in its directory: started, gone on with, or made of parameters."""
 
+import contextlib
 import functools
 import pathlib
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ from ar_jax import (
   data,
   errors,
   inputs,
+  keeper,
   parallel,
+  preemption,
   record,
-  scoring,
+  states,
   writer,
 )
 from ar_jax import config as configs
@@ -50,7 +53,8 @@ def train(
   """Trains a run in a new directory, or goes on with the one that it holds.
 
   Stopped at any time and called again, it ends with the same bits as a run
-  in one piece, on the same versions, devices and number of threads.
+  in one piece, on the same versions, devices and number of threads. Asked to
+  stop by a signal, it saves first.
 
   Args:
     config: locked ConfigDict.
@@ -63,8 +67,31 @@ def train(
   Raises:
     UsageError: the directory holds a run of another config.
     DataError: the data is not what the run began with.
+    NumericalError: a loss, a gradient or a state that is not finite.
+    StorageError: the disk does not take what the run writes.
+    Preempted: it was asked to stop, and has saved what there is.
   """
   workdir = pathlib.Path(workdir)
+  with preemption.Watch() as watch:
+    with watch.interruptible():
+      parts, first_state = _prepare(config, workdir, init_from)
+      like = jax.eval_shape(first_state)  # refuses before anything is written
+    with _directory(workdir, parts.config, view) as (lock, checkpoints):
+      with watch.interruptible():
+        checkpoints.check_room(like)
+        if checkpoint.exists(workdir):
+          _check_config(parts.config, workdir)
+          start = _go_on(
+            workdir, first_state, parts, checkpoints, view, allow_data_change
+          )
+        else:
+          start = _begin(workdir, first_state(), parts, checkpoints, init_from)
+      trained = _train(workdir, parts, *start, view, watch, lock, checkpoints)
+  return trained, parts.dataset
+
+
+def _prepare(config, workdir, init_from):
+  """(_Parts, () -> the first state) of a run; nothing is written."""
   config = assemble.kept(config)
   _check_numbers(config)
   if checkpoint.exists(workdir):
@@ -77,15 +104,18 @@ def train(
   tx = assemble.optimizer(config)
   source = None if init_from is None else runs.load(init_from)
   parts = _Parts(config, dataset, net, tx, assemble.train_step(config, net, tx))
-  first_state = functools.partial(_first_state, parts, source)
-  jax.eval_shape(first_state)  # it may refuse, before anything is written
-  with checkpoint.locked(workdir):
-    if checkpoint.exists(workdir):
-      _check_config(config, workdir)
-      start = _go_on(workdir, first_state, parts, view, allow_data_change)
-    else:
-      start = _begin(workdir, first_state(), parts, init_from)
-    return _train(workdir, parts, *start, view), dataset
+  return parts, functools.partial(_first_state, parts, source)
+
+
+@contextlib.contextmanager
+def _directory(workdir, config, view):
+  """(Lock, Checkpoints) of a directory that this process alone writes to."""
+  train = config.train
+  keep = train.keep, train.keep_best, train.keep_every
+  with checkpoint.locked(workdir) as lock:
+    checkpoints = states.Checkpoints(workdir, *keep, warn=view.warned)
+    with contextlib.closing(checkpoints):
+      yield lock, checkpoints
 
 
 class _Parts(NamedTuple):
@@ -98,60 +128,74 @@ class _Parts(NamedTuple):
   train_step: Any
 
 
-def _train(workdir, parts, state, progress, view):
+def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
   """The Run that training from `state` on ends with."""
   config, dataset, net = parts[:3]
-  checkpoints = checkpoint.Checkpoints(
-    workdir, config.train.keep, config.train.keep_best
-  )
   state = parallel.replicate(jax.device_put(state))
   view.started(_about(config, net, state, dataset))
   opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
-  if opened.step >= config.train.steps:
+  finished = opened.step >= config.train.steps
+  if finished and not (progress or {}).get("unscored"):
     return opened
-  log = writer.Writer(
-    workdir,
-    config.train.trackers,
-    step=int(state.step),
-    identity=checkpoint.read_record(workdir, "run")["id"],
-    config=configs.plain(config),
-    warn=view.warned,
-  )
-  meter = record.Meter(log.append, config.train.log_every, progress)
-  batch_size = config.train.batch_size
-  batches = data.train_batches(dataset.splits["train"], batch_size, config.seed)
-  periods = config.train.eval_every, config.train.save_every
-
-  def on_step(step, metrics):
-    meter.add(step, metrics)
-    view.stepped(step, metrics)
-
-  def on_state(step, state):
-    nats = None
-    if step % periods[0] == 0 or step == config.train.steps:
-      params, _ = runs.params_of(state)
-      _, report = scoring.score_split(opened, params, dataset)
-      nats = report["nats_per_site"]
-      log.append(step, dict(kind="valid", **report))
-      view.scored(step, report)
-    checkpoints.save(state, meter.progress(), nats)
-    meter.restart()
-
-  try:
+  attendance = record.Attendance(workdir, lock, opened.step)
+  with (
+    _told(attendance, checkpoints),
+    contextlib.closing(_log(workdir, config, opened.step, view)) as log,
+  ):
+    keep = keeper.Keeper(
+      opened,
+      dataset,
+      log=log,
+      checkpoints=checkpoints,
+      watch=watch,
+      view=view,
+      attendance=attendance,
+      progress=progress,
+    )
+    keep.begin()
+    batches = data.train_batches(
+      dataset.splits["train"], config.train.batch_size, config.seed
+    )
+    periods = config.train.eval_every, config.train.save_every
     state = training.fit(
       state,
       parts.train_step,
       lambda step: parallel.shard(batches(step)),
       runs.keys(config)[1],
       steps=config.train.steps,
-      every=tuple(filter(None, periods)),
-      on_step=on_step,
-      on_state=on_state,
+      every=tuple(filter(None, (*periods, config.train.keep_every))),
+      on_step=keep.on_step,
+      on_state=keep.on_state,
+      due=keep.due,
     )
-  finally:
-    log.close()
-    checkpoints.close()
+    checkpoints.wait()
   return runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
+
+
+def _log(workdir, config, step, view):
+  return writer.Writer(
+    workdir,
+    config.train.trackers,
+    step=step,
+    identity=checkpoint.read_record(workdir, "run")["id"],
+    config=configs.plain(config),
+    warn=view.warned,
+  )
+
+
+@contextlib.contextmanager
+def _told(attendance, checkpoints):
+  """Writes down how what runs within has ended."""
+  reason = "done"
+  try:
+    yield
+  except BaseException as e:
+    reason = f"{type(e).__name__}: {e}"
+    raise
+  finally:
+    kept = checkpoints.steps()
+    with contextlib.suppress(errors.StorageError):  # not over the first one
+      attendance.end(reason, kept[-1] if kept else 0)
 
 
 def write(workdir, config, spec, media, params):
@@ -179,7 +223,8 @@ def write(workdir, config, spec, media, params):
     raise errors.UsageError(
       f"{workdir} already holds a run; choose another --workdir"
     )
-  _save_first(workdir, state)
+  with contextlib.closing(states.Checkpoints(workdir)) as checkpoints:
+    _save_first(workdir, checkpoints, state)
   _create(workdir, config, spec, media, record.first({}))
   return runs.opened(pathlib.Path(workdir), config, spec, media, net, state)
 
@@ -194,6 +239,7 @@ def _check_numbers(config):
     "train.log_every": 1,
     "train.eval_every": 1,
     "train.save_every": 1,
+    "train.keep_every": 1,
     "train.keep": 1,
     "train.keep_best": 0,
     "evaluate.batch_size": 1,
@@ -201,7 +247,7 @@ def _check_numbers(config):
   values = configs.flat(configs.plain(config))
   for key, low in least.items():
     value = values.get(key)
-    if value is None and key == "train.save_every":
+    if value is None and key in ("train.save_every", "train.keep_every"):
       continue
     if type(value) is not int or value < low:
       raise errors.UsageError(
@@ -210,6 +256,11 @@ def _check_numbers(config):
   decay = values.get("train.ema_decay")
   if decay is not None and not 0 <= decay < 1:
     raise errors.UsageError(f"config.train.ema_decay {decay} must be in [0, 1)")
+  minutes = values.get("train.save_minutes")
+  if minutes is not None and not minutes > 0:
+    raise errors.UsageError(
+      f"config.train.save_minutes {minutes} must be more than 0"
+    )
 
 
 def _check_origin(init_from, workdir):
@@ -230,29 +281,29 @@ def _create(workdir, config, spec, media, run):
   )
 
 
-def _save_first(workdir, state):
+def _save_first(workdir, checkpoints, state):
   """Keeps a first state that the config cannot make again."""
-  checkpoints = checkpoint.Checkpoints(workdir)
-  if checkpoints.steps():
+  if any(checkpoints.steps()):  # that of step 0 is of a start that was killed
     raise errors.DataError(
       f"{workdir}/checkpoints holds states, but there is no run; remove it, or"
       " choose another --workdir"
     )
+  checkpoints.drop_after(-1)
   checkpoints.save(state)
-  checkpoints.close()
+  checkpoints.wait()
 
 
-def _begin(workdir, state, parts, init_from):
+def _begin(workdir, state, parts, checkpoints, init_from):
   """(state, progress) of a run that is new; makes its directory."""
   config, dataset = parts[:2]
   if init_from is not None:  # which may be gone when this run goes on
-    _save_first(workdir, state)
+    _save_first(workdir, checkpoints, state)
   about = record.first(data.fingerprints(dataset), init_from)
   _create(workdir, config, dataset.spec, dataset.media, about)
   return state, None
 
 
-def _go_on(workdir, first_state, parts, view, allow_data_change):
+def _go_on(workdir, first_state, parts, checkpoints, view, allow_data_change):
   """(state, progress) of the last checkpoint, or of the start without one."""
   config, dataset = parts[:2]
   _, spec, media = checkpoint.load(workdir)
@@ -265,10 +316,10 @@ def _go_on(workdir, first_state, parts, view, allow_data_change):
       " vocabulary; bring the data back"
     )
   state, progress = None, None
-  checkpoints = checkpoint.Checkpoints(workdir)
+  checkpoints.check()
   if checkpoints.steps():
-    progress = checkpoints.progress()
     state = checkpoints.restore(jax.eval_shape(first_state))
+    progress = checkpoints.progress(int(state.step))
   elif checkpoint.read_record(workdir, "run")["init_from"] is not None:
     raise errors.DataError(
       f"{workdir}: the checkpoints are gone, and with them the parameters that"
@@ -276,7 +327,6 @@ def _go_on(workdir, first_state, parts, view, allow_data_change):
     )
   else:
     view.warned(f"{workdir} has no checkpoint yet: its run starts again")
-  checkpoints.close()
   done = 0 if state is None else int(state.step)
   prints = data.fingerprints(dataset)
   finished = done >= config.train.steps
@@ -284,6 +334,7 @@ def _go_on(workdir, first_state, parts, view, allow_data_change):
     workdir, done, prints, allow_data_change, finished
   ):
     view.warned(warning)
+  checkpoints.drop_after(done)  # only those that were passed over
   checkpoint.write_record(workdir, "config", configs.plain(config))
   return first_state() if state is None else state, progress
 

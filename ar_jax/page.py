@@ -19,6 +19,7 @@ from ar_jax import (
   markup,
   media,
   report,
+  states,
   text,
   writer,
 )
@@ -57,9 +58,8 @@ def write(workdir, which="last", prompts=(), given="", **sample):
   """
   workdir = pathlib.Path(workdir)
   values, spec, media = checkpoint.load(workdir)
-  states = checkpoint.Checkpoints(workdir, read_only=True)
-  run = runs.load(workdir, which) if states.steps() else None
-  states.close()
+  kept = states.Checkpoints(workdir, read_only=True)
+  run = runs.load(workdir, which) if kept.steps() else None
   config = configs.restore(values)
   record = checkpoint.read_record(workdir, "run")
   lines, evaluation = writer.read(workdir), report.evaluation_of(workdir)

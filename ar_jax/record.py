@@ -110,18 +110,93 @@ def _revision():
   return commit if commit and pathlib.Path(top) == root.resolve() else None
 
 
+class Attendance:
+  """How the time of a run was spent, over all its starts; for run.json.
+
+  Productive are the seconds in updates that were kept: not those of starting,
+  compiling, scoring and saving, nor updates that had to be done again. Of a
+  start that was killed, what its last heartbeat said is counted.
+
+  Args:
+    workdir: of the run.
+    lock: checkpoint.Lock.
+    step: updates done when this start began.
+  """
+
+  def __init__(self, workdir, lock, step):
+    self._workdir, self._lock = workdir, lock
+    self._began = time.time()
+    self._first = self._last = step
+    self._seconds = 0.0
+    self._total = dict(seconds=0.0, productive_seconds=0.0, lost_updates=0)
+    if lock.before is not None:
+      self._total = lock.before["total"]
+      self._add(lock.before, step)
+    else:
+      runtime = checkpoint.read_record(workdir, "run").get("runtime", {})
+      self._total |= {k: runtime[k] for k in self._total if k in runtime}
+    self.beat(step, 0.0)
+
+  def beat(self, step, seconds):
+    """Says how far the run is: `seconds` were spent in updates by now."""
+    self._last, self._seconds = step, seconds
+    self._lock.beat(**self._now())
+
+  def end(self, reason, kept):
+    """Writes down how it ended, in a few words, and the last step kept."""
+    self._add(self._now() | dict(time=time.time()), kept)
+    values = checkpoint.read_record(self._workdir, "run")
+    share = self._total["productive_seconds"] / self._total["seconds"]
+    runtime = self._total | dict(
+      productive_share=share,
+      restarts=len(values["resumed"]),
+      exit=reason,
+      step=kept,
+    )
+    checkpoint.write_record(self._workdir, "run", dict(values, runtime=runtime))
+    self._lock.clear()
+
+  def _now(self):
+    return dict(
+      began=self._began,
+      first=self._first,
+      step=self._last,
+      update_seconds=self._seconds,
+      total=self._total,
+    )
+
+  def _add(self, said, kept):
+    """Adds a start to the totals, of whose updates those to `kept` count."""
+    done = said["step"] - said["first"]
+    lost = max(0, said["step"] - kept)
+    share = max(0, done - lost) / done if done else 0.0
+    self._total = dict(
+      seconds=self._total["seconds"] + said["time"] - said["began"],
+      productive_seconds=self._total["productive_seconds"]
+      + share * said["update_seconds"],
+      lost_updates=self._total["lost_updates"] + lost,
+    )
+
+
 class Meter:
-  """Training lines of metrics.jsonl: sums since the last line."""
+  """Training lines of metrics.jsonl: sums since the last line.
+
+  seconds: spent in updates since this was made, but for the first one, which
+    compiles.
+  """
 
   def __init__(self, append, every, progress=None):
     self._append, self._every = append, every
     kept = dict(nats=0.0, weight=0.0) | (progress or {})
     self._nats, self._weight = kept["nats"], kept["weight"]
+    self.seconds = 0.0
     self.restart()
+    self._stamp = None
 
   def restart(self):
-    """Leaves out of the speed what was no training."""
-    self._since, self._timed = time.perf_counter(), 0.0
+    """Leaves out of the time what was no training."""
+    self._since = self._stamp = time.perf_counter()
+    self._timed = 0.0
 
   def progress(self):
     """What a resumed run goes on from, for its first line to be the same."""
@@ -132,14 +207,17 @@ class Meter:
     self._nats += metrics["nats"]
     self._weight += metrics["weight"]
     self._timed += metrics["weight"]
+    now = time.perf_counter()
+    if self._stamp is not None:
+      self.seconds += now - self._stamp
+    self._stamp = now
     if step % self._every:
       return
-    seconds = time.perf_counter() - self._since
     line = dict(
       kind="train",
       nats_per_site=self._nats / self._weight,
       grad_norm=metrics["grad_norm"],
-      sites_per_second=self._timed / seconds,
+      sites_per_second=self._timed / (now - self._since),
     )
     self._append(step, line)
     self._nats = self._weight = 0.0

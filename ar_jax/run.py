@@ -20,6 +20,7 @@ from ar_jax import (
   parallel,
   report,
   schedules,
+  states,
   text,
 )
 from ar_jax import config as configs
@@ -296,7 +297,8 @@ def load(workdir, which="last", sample=None):
 
   Args:
     workdir: directory of a run.
-    which: checkpoint: "last", "best" or a number of updates.
+    which: checkpoint: "last", the last that is sound; "best", or a number of
+      updates.
     sample: values that replace those of config.sample; None: keep.
   """
   values, spec, media = checkpoint.load(workdir)
@@ -307,8 +309,9 @@ def load(workdir, which="last", sample=None):
   net = assemble.network(config, spec)
   tx = assemble.optimizer(config)
   like = jax.eval_shape(lambda: first_state(config, net, tx))
-  checkpoints = checkpoint.Checkpoints(workdir, read_only=True)
-  state = checkpoints.restore(like, checkpoints.find(which))
+  checkpoints = states.Checkpoints(workdir, read_only=True)
+  step = None if which == "last" else checkpoints.find(which)
+  state = checkpoints.restore(like, step)
   checkpoints.close()
   state = jax.device_put(state)
   return opened(pathlib.Path(workdir), config, spec, media, net, state)

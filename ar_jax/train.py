@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ar_jax import errors
@@ -47,8 +48,9 @@ def make_train_step(
     ema_decay: of the averaged parameters, min(ema_decay, (1 + t) / (10 + t))
       at update t; None: no average.
   Returns:
-    The step. Its metrics: nats and weight, summed over the batch, and
-    grad_norm of the mean loss.
+    The step. Its metrics: nats and weight, summed over the batch; of the mean
+    loss grad_norm, and bad_leaf, the number of the first parameter whose
+    gradient is not finite, or -1.
   """
 
   def total(params, done, batch, key_B):
@@ -84,14 +86,30 @@ def make_train_step(
       decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
       ema_params = optax.incremental_update(params, ema_params, 1 - decay)
     state = TrainState(state.step + 1, params, ema_params, opt_state)
-    grad_norm = optax.tree.norm(grads)
-    return state, dict(nats=nats, weight=weight, grad_norm=grad_norm)
+    return state, dict(nats=nats, weight=weight, **_figures_of(grads))
 
   return train_step
 
 
+def _figures_of(grads):
+  """Global norm of a gradient, and its first leaf that is not finite or -1."""
+  square_N = jnp.stack([jnp.sum(g**2) for g in jax.tree.leaves(grads)])
+  bad_N = ~jnp.isfinite(square_N)
+  first = jnp.where(bad_N.any(), jnp.argmax(bad_N), -1)
+  return dict(grad_norm=jnp.sqrt(square_N.sum()), bad_leaf=first)
+
+
 def fit(
-  state, train_step, batch_at, run_key, *, steps, every, on_step, on_state
+  state,
+  train_step,
+  batch_at,
+  run_key,
+  *,
+  steps,
+  every,
+  on_step,
+  on_state,
+  due=lambda step: False,
 ):
   """Trains until `steps` updates are done; the one loop.
 
@@ -105,29 +123,54 @@ def fit(
     on_step: (step, metrics as floats), called one step late so that the
       device never waits for the host.
     on_state: (step, state), at multiples of `every` and after the last one.
+    due: (step) -> whether on_state is called at this one too.
   Returns:
     TrainState.
   Raises:
-    NumericalError: a loss that is not finite; no later state was handed on.
+    NumericalError: a loss or a gradient that is not finite; no later state was
+      handed on.
   """
+  report = functools.partial(_report, on_step, _names(state.params))
   pending = None
   for step in range(int(state.step), steps):
-    state, metrics = train_step(state, batch_at(step), run_key)
+    batch = batch_at(step)
+    state, metrics = train_step(state, batch, run_key)
     if pending is not None:
-      _report(on_step, *pending)
-    pending = step + 1, metrics
-    if step + 1 == steps or any((step + 1) % n == 0 for n in every):
-      _report(on_step, *pending)
+      report(*pending)
+    pending = step + 1, metrics, batch.index_B
+    periodic = step + 1 == steps or any((step + 1) % n == 0 for n in every)
+    if due(step + 1) or periodic:
+      report(*pending)
       pending = None
       on_state(step + 1, state)
   return state
 
 
-def _report(on_step, step, metrics):
+def _names(params):
+  """Paths of the parameters, in the order of jax.tree.leaves."""
+  paths = jax.tree_util.tree_flatten_with_path(params)[0]
+  return [jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in paths]
+
+
+def _report(on_step, leaves, step, metrics, index_B):
+  """Hands the figures of a step on, if they are numbers."""
   values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-  if not math.isfinite(values["nats"]):
-    raise errors.NumericalError(
-      f"step {step}: the loss is {values['nats']}; nothing was saved from"
-      " here on. Lower config.optimizer.lr, or set config.optimizer.clip"
-    )
-  on_step(step, values)
+  bad_leaf = int(values.pop("bad_leaf"))
+  if math.isfinite(values["nats"]) and math.isfinite(values["grad_norm"]):
+    on_step(step, values)
+    return
+  bad = "" if bad_leaf < 0 else f", first in that of {leaves[bad_leaf]}"
+  raise errors.NumericalError(
+    f"step {step}, examples {_range(index_B)}: the loss is {values['nats']}"
+    f" nats, the norm of its gradient {values['grad_norm']}{bad}; nothing was"
+    " saved from here on. Lower config.optimizer.lr, or set"
+    " config.optimizer.clip"
+  )
+
+
+def _range(index_B):
+  """Those of this process, as words."""
+  shards = getattr(index_B, "addressable_shards", None)
+  parts = [index_B] if shards is None else [s.data for s in shards]
+  numbers = np.concatenate([np.ravel(p) for p in parts])
+  return f"{numbers.min()} to {numbers.max()}"

@@ -160,8 +160,10 @@ def get_base():
       log_every=20,
       eval_every=250,
       save_every=config_dict.placeholder(int),
+      save_minutes=10.0,
       keep=1,
       keep_best=1,
+      keep_every=config_dict.placeholder(int),
       trackers=(),
     ),
     evaluate=dict(

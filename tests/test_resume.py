@@ -20,7 +20,16 @@ import pytest
 
 import ar_jax
 from ar_jax import __main__ as program
-from ar_jax import assemble, checkpoint, data, errors, launch, train, writer
+from ar_jax import (
+  assemble,
+  checkpoint,
+  data,
+  errors,
+  launch,
+  states,
+  train,
+  writer,
+)
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -105,7 +114,7 @@ def _states(folder):
   net = assemble.network(config, spec)
   tx = assemble.optimizer(config)
   like = jax.eval_shape(lambda: runs.first_state(config, net, tx))
-  kept = checkpoint.Checkpoints(folder)
+  kept = states.Checkpoints(folder)
   result = {}
   for step in kept.steps():
     found = hashlib.sha256()
@@ -184,7 +193,7 @@ def test_the_best_state_stays_beside_the_last(tmp_path):
   lines = writer.read(tmp_path / "run")
   nats = {r["step"]: r["nats_per_site"] for r in lines if r["kind"] == "valid"}
   best = min(nats, key=nats.get)
-  kept = checkpoint.Checkpoints(tmp_path / "run")
+  kept = states.Checkpoints(tmp_path / "run")
   assert kept.steps() == sorted({best, STEPS})
   assert kept.find("best") == best
   kept.close()
@@ -376,7 +385,7 @@ def test_a_damaged_record_is_named(calm, tmp_path, name):
 
 
 def test_a_score_that_is_no_number_is_never_the_best(tmp_path):
-  kept = checkpoint.Checkpoints(tmp_path, keep=3, keep_best=1)
+  kept = states.Checkpoints(tmp_path, keep=3, keep_best=1)
   tx = optax.sgd(0.1)
   for step, score in enumerate([float("nan"), 2.0, 1.0, None]):
     state = train.init_state(dict(w=jnp.ones(2)), tx)

@@ -219,9 +219,9 @@ def test_reports_are_written_whole_or_not_at_all(trained, monkeypatch):
 
 def test_opening_a_run_changes_nothing_in_it(trained, monkeypatch):
   seen = []
-  Checkpoints = runs.checkpoint.Checkpoints
+  Checkpoints = runs.states.Checkpoints
   monkeypatch.setattr(
-    runs.checkpoint,
+    runs.states,
     "Checkpoints",
     lambda *a, **k: seen.append(k) or Checkpoints(*a, **k),
   )

@@ -21,7 +21,7 @@ import test_contract_catches
 from test_contract import SPEC
 
 from ar_jax import __main__ as program
-from ar_jax import checkpoint, registry, train
+from ar_jax import registry, states, train
 from ar_jax import run as runs
 from ar_jax.proofs import cases, findings, probe, selftest
 from ar_jax.samplers import ancestral
@@ -93,7 +93,7 @@ def test_command_names_what_failed(small, monkeypatch, capsys):
   def restore(self, like, step=None):
     return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), like)
 
-  monkeypatch.setattr(checkpoint.Checkpoints, "restore", restore)
+  monkeypatch.setattr(states.Checkpoints, "restore", restore)
   assert program.main(["selftest"]) == 4
   out, err = capsys.readouterr()
   row = next(line for line in out.splitlines() if "same state" in line)
@@ -263,7 +263,7 @@ def test_another_state_is_restored(small, monkeypatch, name):
     return RESTORED[name](like)
 
   assert not failed(selftest.resume())
-  monkeypatch.setattr(checkpoint.Checkpoints, "restore", restore)
+  monkeypatch.setattr(states.Checkpoints, "restore", restore)
   (found,) = selftest.resume()
   assert found.passed is False
   assert "when restored" in found.message

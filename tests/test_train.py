@@ -118,6 +118,6 @@ def test_a_loss_that_is_no_number_stops_before_it_is_kept(bad):
   def batch_at(step):
     return _batch(np.full((4, 2), np.nan), WEIGHT) if step == bad else BATCH
 
-  with pytest.raises(errors.NumericalError, match=f"step {bad + 1}: .* nan"):
+  with pytest.raises(errors.NumericalError, match=f"step {bad + 1}, .* nan"):
     _fit(batch_at, states)
   assert all(s <= bad for s, _ in states)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ar_jax import checkpoint, optim, registry, train
+from ar_jax import optim, registry, states, train
 from ar_jax.proofs import cases, findings
 from ar_jax.types import Batch, DataSpec
 
@@ -193,8 +193,9 @@ def _resumes(updates):
   straight = go_on(start, updates)
   half = go_on(start, updates // 2)
   with tempfile.TemporaryDirectory() as folder:
-    checkpoints = checkpoint.Checkpoints(pathlib.Path(folder))
+    checkpoints = states.Checkpoints(pathlib.Path(folder))
     checkpoints.save(half)
+    checkpoints.wait()
     restored = checkpoints.restore(jax.eval_shape(lambda: half))
     checkpoints.close()
   _same_bits(restored, half, "restored")

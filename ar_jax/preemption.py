@@ -1,0 +1,66 @@
+"""Signals that ask a run to stop: it saves first.
+
+SIGTERM comes from a cluster that needs the machine, SIGUSR1 from SLURM a while
+before the time is up, SIGINT from Ctrl-C. The first one is heeded between two
+updates, the second one at once.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+
+from ar_jax import errors
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Watch:
+  """Knows whether the run was asked to stop; to be entered.
+
+  asked: the name of the signal, or None.
+  """
+
+  def __init__(self):
+    self.asked = None
+    self._before = {}
+    self._interruptible = False
+
+  def __enter__(self):
+    if threading.current_thread() is threading.main_thread():
+      for number in SIGNALS:
+        self._before[number] = signal.signal(number, self._heed)
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  @contextlib.contextmanager
+  def interruptible(self):
+    """Lets the signal end what runs within, as errors.Preempted.
+
+    For work that is long and that a run does again when it goes on.
+    """
+    if self.asked:
+      raise self._preempted()
+    self._interruptible = True
+    try:
+      yield
+    finally:
+      self._interruptible = False
+
+  def _heed(self, number, _):
+    name = signal.Signals(number).name
+    if self.asked:
+      os.write(2, f"ar_jax: stopped: {name} again: at once\n".encode())
+      os._exit(errors.Preempted.exit_code)
+    self.asked = name
+    if self._interruptible:
+      raise self._preempted()
+
+  def _preempted(self):
+    return errors.Preempted(
+      f"{self.asked} came before there was anything to save; the same command"
+      " starts again"
+    )
