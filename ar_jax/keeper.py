@@ -7,7 +7,6 @@ from ar_jax import run as runs
 
 # What on_step and `due` say.
 GO_ON, SAVE, STOP = 0, 1, 2
-_BEAT_SECONDS = 1.0
 
 
 class Keeper:
@@ -43,7 +42,7 @@ class Keeper:
     self._train = opened.config.train
     self._progress = progress or {}
     self._meter = record.Meter(log.append, self._train.log_every, progress)
-    self._saved_at = self._beaten_at = time.monotonic()
+    self._saved_at = time.monotonic()
 
   def begin(self):
     """Scores the state that training starts from, where a stop prevented it."""
@@ -56,12 +55,9 @@ class Keeper:
   def on_step(self, step, metrics):
     """Of train.fit."""
     self._meter.add(step, metrics)
+    self._attendance.reached(step, self._meter.seconds)
     self._view.stepped(step, metrics)
     self._checkpoints.poll()
-    now = time.monotonic()
-    if now - self._beaten_at > _BEAT_SECONDS:
-      self._beaten_at = now
-      self._attendance.beat(step, self._meter.seconds)
 
   def due(self, step):
     """Of train.fit: whether this state is kept, whatever its number."""
@@ -87,7 +83,6 @@ class Keeper:
       except errors.Preempted:
         nats = None
     progress = self._meter.progress() | dict(unscored=wanted and nats is None)
-    self._attendance.beat(step, self._meter.seconds)
     self._checkpoints.save(state, progress, nats)
     self._saved_at = time.monotonic()
     if self._watch.asked:

@@ -193,8 +193,10 @@ def _told(attendance, checkpoints):
     reason = f"{type(e).__name__}: {e}"
     raise
   finally:
-    kept = checkpoints.steps()
     with contextlib.suppress(errors.StorageError):  # not over the first one
+      checkpoints.wait()
+    kept = checkpoints.steps()
+    with contextlib.suppress(errors.StorageError):
       attendance.end(reason, kept[-1] if kept else 0)
 
 

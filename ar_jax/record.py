@@ -110,6 +110,9 @@ def _revision():
   return commit if commit and pathlib.Path(top) == root.resolve() else None
 
 
+_BEAT_SECONDS = 1.0
+
+
 class Attendance:
   """How the time of a run was spent, over all its starts; for run.json.
 
@@ -135,12 +138,16 @@ class Attendance:
     else:
       runtime = checkpoint.read_record(workdir, "run").get("runtime", {})
       self._total |= {k: runtime[k] for k in self._total if k in runtime}
-    self.beat(step, 0.0)
+    self._beaten = -_BEAT_SECONDS
+    self.reached(step, 0.0)
 
-  def beat(self, step, seconds):
-    """Says how far the run is: `seconds` were spent in updates by now."""
+  def reached(self, step, seconds):
+    """Notes how far the run is: `seconds` were spent in updates by now."""
     self._last, self._seconds = step, seconds
-    self._lock.beat(**self._now())
+    now = time.monotonic()
+    if now - self._beaten >= _BEAT_SECONDS:
+      self._beaten = now
+      self._lock.beat(**self._now())
 
   def end(self, reason, kept):
     """Writes down how it ended, in a few words, and the last step kept."""

@@ -6,7 +6,6 @@ one small run.
 
 import hashlib
 import json
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny_run import OVERRIDES, ROOT, STEPS, hashes, metrics
+from tiny_run import config as tiny_config
 
 import ar_jax
 from ar_jax import __main__ as program
@@ -30,47 +31,11 @@ from ar_jax import (
   train,
   writer,
 )
-from ar_jax import config as configs
-from ar_jax import run as runs
-
-ROOT = pathlib.Path(__file__).parent.parent
-STEPS = 12
-# Dropout, an average, accumulation, warm-up and decay, epochs that end inside
-# the run and not with a batch, and periods that do not divide each other.
-OVERRIDES = {
-  "data.length": 8,
-  "data.train_size": 20,
-  "data.valid_size": 6,
-  "model.depth": 1,
-  "model.width": 16,
-  "model.heads": 2,
-  "model.dropout": 0.1,
-  "optimizer.name": "adamw",
-  "optimizer.schedule": "cosine",
-  "optimizer.warmup": 3,
-  "train.batch_size": 6,
-  "train.accumulate": 3,
-  "train.ema_decay": 0.9,
-  "train.steps": STEPS,
-  "train.eval_every": 5,
-  "train.save_every": 1,
-  "train.keep": STEPS,
-  "train.log_every": 4,
-  "evaluate.batch_size": 6,
-  "evaluate.baselines": (),
-}
-TIMES = ("time", "sites_per_second")
 
 
 @pytest.fixture(autouse=True)
 def _at_root(monkeypatch):
   monkeypatch.chdir(ROOT)
-
-
-def _config(**changes):
-  return configs.load(
-    "configs/markov_gpt.py:tiny", (OVERRIDES | changes).items()
-  )
 
 
 class _Stop(Exception):
@@ -100,36 +65,11 @@ def _train(folder, batches, *, stop=None, config=None, **options):
   data.train_batches = watched
   try:
     view = launch.SILENT._replace(stepped=stepped)
-    return launch.train(config or _config(), folder, view, **options)[0]
+    return launch.train(config or tiny_config(), folder, view, **options)[0]
   except _Stop:
     return None
   finally:
     data.train_batches = original
-
-
-def _states(folder):
-  """{step: hash of every leaf} of all the states that a run keeps."""
-  config, spec, _ = checkpoint.load(folder)
-  config = configs.restore(config)
-  net = assemble.network(config, spec)
-  tx = assemble.optimizer(config)
-  like = jax.eval_shape(lambda: runs.first_state(config, net, tx))
-  kept = states.Checkpoints(folder)
-  result = {}
-  for step in kept.steps():
-    found = hashlib.sha256()
-    state = kept.restore(like, step)
-    assert int(state.step) == step
-    for leaf in jax.tree.leaves(state):
-      found.update(np.asarray(leaf).tobytes())
-    result[step] = found.hexdigest()
-  kept.close()
-  return result
-
-
-def _metrics(folder):
-  lines = writer.read(folder)
-  return [{k: v for k, v in r.items() if k not in TIMES} for r in lines]
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +80,7 @@ def calm(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(ROOT)
     _train(folder, batches)
-    states = _states(folder)
+    states = hashes(folder)
   assert list(states) == list(range(1, STEPS + 1))
   assert len(set(states.values())) == len(set(batches.values())) == STEPS
   return folder, batches, states
@@ -156,14 +96,14 @@ def test_resumed_after_any_step_equals_uninterrupted(calm, step, tmp_path):
   seen = {}
   _train(cut, seen)
   assert seen == {k: v for k, v in batches.items() if k >= step}
-  assert _states(cut) == states
-  assert _metrics(cut) == _metrics(folder)
+  assert hashes(cut) == states
+  assert metrics(cut) == metrics(folder)
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 11, 12])
 def test_stopped_between_checkpoints_equals_uninterrupted(calm, stop, tmp_path):
   folder, batches, states = calm
-  config = _config(**{"train.save_every": 3, "train.keep": 1})
+  config = tiny_config(**{"train.save_every": 3, "train.keep": 1})
   cut, seen = tmp_path / "run", {}
   assert _train(cut, seen, stop=stop, config=config) is None
   last = max((s for s in (3, 5, 6, 9, 10) if s < stop), default=0)
@@ -171,8 +111,8 @@ def test_stopped_between_checkpoints_equals_uninterrupted(calm, stop, tmp_path):
   assert before >= set(range(stop - 1))
   _train(cut, seen, config=config)
   assert seen == {k: v for k, v in batches.items() if k >= last}
-  assert _states(cut)[STEPS] == states[STEPS]
-  assert _metrics(cut) == _metrics(folder)
+  assert hashes(cut)[STEPS] == states[STEPS]
+  assert metrics(cut) == metrics(folder)
 
 
 def test_a_torn_line_is_written_again(calm, tmp_path):
@@ -183,12 +123,12 @@ def test_a_torn_line_is_written_again(calm, tmp_path):
   file = cut / "metrics.jsonl"
   file.write_text(file.read_text()[:-30])
   _train(cut, {})
-  assert _metrics(cut) == _metrics(folder)
-  assert _states(cut) == states
+  assert metrics(cut) == metrics(folder)
+  assert hashes(cut) == states
 
 
 def test_the_best_state_stays_beside_the_last(tmp_path):
-  config = _config(**{"train.keep": 1, "train.eval_every": 2})
+  config = tiny_config(**{"train.keep": 1, "train.eval_every": 2})
   _train(tmp_path / "run", {}, config=config)
   lines = writer.read(tmp_path / "run")
   nats = {r["step"]: r["nats_per_site"] for r in lines if r["kind"] == "valid"}
@@ -213,7 +153,7 @@ def test_a_finished_run_is_left_as_it_is(calm, tmp_path):
 def test_another_config_is_refused_by_its_first_key(calm):
   message = r"model.dropout is 0.1 there, 0.2 here; .*--workdir="
   with pytest.raises(errors.UsageError, match=message):
-    launch.train(_config(**{"model.dropout": 0.2}), calm[0])
+    launch.train(tiny_config(**{"model.dropout": 0.2}), calm[0])
 
 
 def test_other_data_is_refused_unless_allowed(calm, tmp_path, monkeypatch):
@@ -238,7 +178,7 @@ def test_other_data_is_refused_unless_allowed(calm, tmp_path, monkeypatch):
     _train(cut, {})
   warnings = []
   view = launch.SILENT._replace(warned=warnings.append)
-  launch.train(_config(), cut, view, allow_data_change=True)
+  launch.train(tiny_config(), cut, view, allow_data_change=True)
   assert warnings == ["the valid split is not the one this run began with"]
   record = json.loads((cut / "run.json").read_text())
   assert [r["step"] for r in record["resumed"]] == [11]
@@ -253,7 +193,9 @@ def test_other_versions_are_said(calm, tmp_path, monkeypatch):
   record = json.loads(file.read_text())
   file.write_text(json.dumps(dict(record, jax="0.1.2", threads="64")))
   warnings = []
-  launch.train(_config(), cut, launch.SILENT._replace(warned=warnings.append))
+  launch.train(
+    tiny_config(), cut, launch.SILENT._replace(warned=warnings.append)
+  )
   assert len(warnings) == 2
   assert "jax 0.1.2 and now has" in warnings[0]
   assert "threads 64 and now has" in warnings[1]
@@ -261,7 +203,7 @@ def test_other_versions_are_said(calm, tmp_path, monkeypatch):
 
 def test_init_from_starts_from_the_parameters_of_another_run(calm, tmp_path):
   source = ar_jax.load(calm[0])
-  config = _config(**{"optimizer.lr": 0.0, "optimizer.weight_decay": 0.0})
+  config = tiny_config(**{"optimizer.lr": 0.0, "optimizer.weight_decay": 0.0})
   run = _train(tmp_path / "run", {}, config=config, init_from=calm[0])
   for a, b in zip(
     jax.tree.leaves(run.raw_params), jax.tree.leaves(source.params), strict=True
@@ -272,17 +214,17 @@ def test_init_from_starts_from_the_parameters_of_another_run(calm, tmp_path):
 
 
 def test_init_from_is_kept_when_the_run_is_cut_off_at_once(calm, tmp_path):
-  config = _config(**{"train.save_every": None})
+  config = tiny_config(**{"train.save_every": None})
   whole, cut = tmp_path / "whole", tmp_path / "cut"
   _train(whole, {}, config=config, init_from=calm[0])
   assert _train(cut, {}, stop=2, config=config, init_from=calm[0]) is None
   _train(cut, {}, config=config)  # without --init_from
-  assert _states(cut)[STEPS] == _states(whole)[STEPS]
+  assert hashes(cut)[STEPS] == hashes(whole)[STEPS]
 
 
 def test_a_run_that_goes_on_does_not_start_again(calm):
   with pytest.raises(errors.UsageError, match="did not start from elsewhere"):
-    launch.train(_config(), calm[0], init_from="elsewhere")
+    launch.train(tiny_config(), calm[0], init_from="elsewhere")
 
 
 @pytest.mark.parametrize(
@@ -301,14 +243,14 @@ def test_a_run_that_goes_on_does_not_start_again(calm):
   ],
 )
 def test_counts_that_are_none_are_named(tmp_path, key, value):
-  config = _config(**{f"train.{key}": value})
+  config = tiny_config(**{f"train.{key}": value})
   with pytest.raises(errors.UsageError, match=f"config.train.{key} {value}"):
     launch.train(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 
 def test_init_from_of_another_network_names_the_leaf(calm, tmp_path):
-  config = _config(**{"model.width": 8})
+  config = tiny_config(**{"model.width": 8})
   message = r"does not fit this run: .*float32\[.*wanted float32\["
   with pytest.raises(errors.DataError, match=message):
     launch.train(config, tmp_path / "run", init_from=calm[0])
@@ -331,7 +273,7 @@ def test_two_starts_at_once_are_one_too_many(tmp_path):
     checkpoint.locked(folder),
     pytest.raises(errors.StorageError, match="another process trains in"),
   ):
-    launch.train(_config(), folder)
+    launch.train(tiny_config(), folder)
   assert not (folder / "config.json").exists()
 
 
@@ -349,11 +291,11 @@ def test_the_same_tokens_of_another_alphabet_are_other_data(
   monkeypatch.setattr(assemble, "dataset", changed)
   for allowed in (False, True):
     with pytest.raises(errors.DataError, match="or another vocabulary"):
-      launch.train(_config(), cut, allow_data_change=allowed)
+      launch.train(tiny_config(), cut, allow_data_change=allowed)
 
 
 def test_checkpoints_that_are_gone_are_said(calm, tmp_path):
-  config = _config(**{"train.save_every": None, "train.keep": 1})
+  config = tiny_config(**{"train.save_every": None, "train.keep": 1})
   cut, warnings = tmp_path / "run", []
   assert _train(cut, {}, stop=2, config=config) is None
   view = launch.SILENT._replace(warned=warnings.append)
@@ -381,7 +323,7 @@ def test_a_damaged_record_is_named(calm, tmp_path, name):
     with pytest.raises(errors.DataError, match=r"\.json"):
       ar_jax.load(cut)
     with pytest.raises(errors.DataError, match=r"\.json"):
-      launch.train(_config(), cut)
+      launch.train(tiny_config(), cut)
 
 
 def test_a_score_that_is_no_number_is_never_the_best(tmp_path):
@@ -411,14 +353,14 @@ def moved(tmp_path):
 
 def test_a_directory_alone_goes_on_also_when_the_data_has_moved(moved, capsys):
   folder, path = moved
-  before = _states(folder)
+  before = hashes(folder)
   assert list(before) == [2]
   assert program.main(["train", f"--workdir={folder}"]) == 3
   assert "no file" in capsys.readouterr().err
   argv = ["train", f"--workdir={folder}", f"--config.data.path={path}"]
   assert program.main(argv) == 0
   assert "2 steps were done before: goes on, 2 to go" in capsys.readouterr().out
-  assert list(_states(folder)) == [2, 4]
+  assert list(hashes(folder)) == [2, 4]
   assert program.main(["train", f"--workdir={folder}"]) == 0
   assert "nothing is left to train" in capsys.readouterr().out
 
@@ -466,5 +408,5 @@ def test_killed_at_any_moment_equals_uninterrupted(tmp_path):
     kills += code is None
   assert code == 0
   assert kills > 1
-  assert _states(folder)[60] == _states(tmp_path / "calm")[60]
-  assert _metrics(folder) == _metrics(tmp_path / "calm")
+  assert hashes(folder)[60] == hashes(tmp_path / "calm")[60]
+  assert metrics(folder) == metrics(tmp_path / "calm")
