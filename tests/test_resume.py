@@ -7,16 +7,13 @@ one small run.
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny_run import OVERRIDES, ROOT, STEPS, hashes, metrics
+from tiny_run import ROOT, STEPS, hashes, metrics
 from tiny_run import config as tiny_config
 
 import ar_jax
@@ -374,39 +371,3 @@ def test_other_data_is_refused_by_the_command_too(moved, capsys):
   assert program.main([*argv, "--allow_data_change"]) == 0
   result = json.loads((folder / "reports" / "evaluation.json").read_text())
   assert result["same_data"] is False
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_equals_uninterrupted(tmp_path):
-  """kill -9 of the command, again and again, until it ends by itself."""
-  overrides = OVERRIDES | {"train.steps": 60, "train.save_every": 2}
-  overrides |= {"train.keep": 1}
-  start = [sys.executable, "-m", "ar_jax", "train"]
-  first = ["--config=configs/markov_gpt.py:tiny"]
-  first += [f"--config.{k}={v}" for k, v in overrides.items()]
-
-  rng = np.random.default_rng(0)
-
-  def run(folder, more, step):
-    """The exit code; None if killed, a moment after the state of `step`."""
-    argv = [*start, f"--workdir={folder}", *more]
-    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
-    kept = folder / "checkpoints"
-    while process.poll() is None:
-      names = [f.name for f in kept.iterdir()] if kept.is_dir() else []
-      if max([int(n) for n in names if n.isdecimal()], default=0) >= step:
-        time.sleep(rng.uniform(0, 0.1))
-        process.kill()
-      time.sleep(0.002)
-    return None if process.returncode < 0 else process.returncode
-
-  assert run(tmp_path / "calm", first, 1000) == 0
-  folder, kills = tmp_path / "cut", 0
-  for step in (2, 14, 26, 38, 1000):
-    more = [] if (folder / "config.json").exists() else first
-    code = run(folder, more, step)
-    kills += code is None
-  assert code == 0
-  assert kills > 1
-  assert hashes(folder)[60] == hashes(tmp_path / "calm")[60]
-  assert metrics(folder) == metrics(tmp_path / "calm")
