@@ -1,5 +1,6 @@
 """A run opened from its directory, and what it can be asked."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -307,14 +308,24 @@ def load(workdir, which="last", sample=None):
     if value is not None:
       configs.override(config, f"sample.{key}", value)
   net = assemble.network(config, spec)
+  state = jax.device_put(_restored(workdir, config, net, which))
+  return opened(pathlib.Path(workdir), config, spec, media, net, state)
+
+
+def state_of(workdir, which="last"):
+  """The whole TrainState of a run's directory, of numpy arrays."""
+  values, spec, _ = checkpoint.load(workdir)
+  config = configs.restore(values)
+  return _restored(workdir, config, assemble.network(config, spec), which)
+
+
+def _restored(workdir, config, net, which):
   tx = assemble.optimizer(config)
   like = jax.eval_shape(lambda: first_state(config, net, tx))
   checkpoints = states.Checkpoints(workdir, read_only=True)
-  step = None if which == "last" else checkpoints.find(which)
-  state = checkpoints.restore(like, step)
-  checkpoints.close()
-  state = jax.device_put(state)
-  return opened(pathlib.Path(workdir), config, spec, media, net, state)
+  with contextlib.closing(checkpoints):
+    step = None if which == "last" else checkpoints.find(which)
+    return checkpoints.restore(like, step)
 
 
 def opened(workdir, config, spec, media, net, state):

@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import sys
 import time
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,15 @@ _RETRY_SECONDS = 1.0
 
 def _tell(message):
   print(f"ar_jax: warning: {message}", file=sys.stderr)
+
+
+class Row(NamedTuple):
+  """A committed state: seconds since 1970, bytes, and its score or None."""
+
+  step: int
+  time: float
+  bytes: int
+  score: float | None
 
 
 class Checkpoints:
@@ -74,6 +84,15 @@ class Checkpoints:
   def steps(self):
     """Steps of the committed states, ascending."""
     return [s for s in self._folders() if commit.is_committed(self.path(s))]
+
+  def table(self):
+    """[Row] of the committed states, ascending; DataError if one is damaged."""
+    return [self._stored(self._row, step) for step in self.steps()]
+
+  def _row(self, step):
+    folder = self.path(step)
+    score = commit.about(folder)["score"]
+    return Row(step, commit.committed_at(folder), commit.size(folder), score)
 
   def path(self, step):
     """The folder of a state."""

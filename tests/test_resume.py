@@ -6,6 +6,7 @@ one small run.
 
 import hashlib
 import json
+import re
 import shutil
 
 import jax
@@ -371,3 +372,34 @@ def test_other_data_is_refused_by_the_command_too(moved, capsys):
   assert program.main([*argv, "--allow_data_change"]) == 0
   result = json.loads((folder / "reports" / "evaluation.json").read_text())
   assert result["same_data"] is False
+
+
+def test_the_command_lists_verifies_and_compares(calm, tmp_path, capsys):
+  cut = tmp_path / "run"
+  shutil.copytree(calm[0], cut)
+
+  def said(*argv, code=0):
+    assert program.main(["checkpoints", *map(str, argv)]) == code
+    out, err = capsys.readouterr()
+    return out if code == 0 else err
+
+  rows = said("list", cut).splitlines()
+  assert sum("20" in row and ":" in row for row in rows) == STEPS
+  (best,) = (row for row in rows if "best" in row)
+  lines = [r for r in metrics(cut) if r["kind"] == "valid"]
+  least = min(lines, key=lambda r: r["nats_per_site"])
+  cells = [c.strip() for c in best.split("│")]
+  assert int(cells[1]) == least["step"]
+  assert float(cells[4]) == pytest.approx(least["nats_per_site"], abs=1e-4)
+  assert said("verify", cut).count("as it was committed") == STEPS
+  assert "0 of" not in said("diff", f"{cut}@12", calm[0])
+  told = said("diff", f"{cut}@11", f"{cut}@12")
+  assert re.search(r"step .* norm 11 .* norm 12 .* 1 ", told)
+  file = next((cut / "checkpoints" / "7" / "state").glob("d/*"))
+  data = bytearray(file.read_bytes())
+  data[3] ^= 1
+  file.write_bytes(data)
+  told = said("verify", cut, code=3)
+  assert "1 of 12 checkpoints" in told
+  assert str(file) in told
+  assert "checkpoint of step 7" in said("diff", f"{cut}@7", cut, code=3)
