@@ -125,17 +125,25 @@ def optimizer(config):
   return registry.call(optim.make, "optimizer", section)
 
 
-def train_step(config, net, tx):
-  """The compiled train step of a config."""
-  parallel.check_batch_size(config.train.batch_size, config.train.accumulate)
-  makers = dict(pmap=parallel.data_parallel)
-  name = config.parallel.name
+def layout(config):
+  """The parallel.Layout of a config."""
+  section = configs.plain(config.parallel)
+  makers = dict(pmap=parallel.pmapped, sharded=parallel.sharded)
+  name = section.pop("name")
   if name not in makers:
     raise errors.UsageError(
       f"config.parallel.name: none is named {name!r}"
       f"{registry.nearest(name, makers)}; there are: {', '.join(makers)}"
     )
-  return makers[name](
+  made = registry.call(makers[name], f"parallel.{name}", section)
+  batch_size, accumulate = config.train.batch_size, config.train.accumulate
+  parallel.check_batch_size(batch_size, accumulate, made.ways)
+  return made
+
+
+def train_step(config, net, tx, layout):
+  """The compiled train step of a config, for states of a Layout."""
+  return layout.compile(
     functools.partial(
       train.make_train_step,
       objective(config, net),

@@ -12,19 +12,21 @@ from ar_jax import errors
 from ar_jax.types import Batch, Split
 
 
-def train_batches(split, batch_size, seed):
+def train_batches(split, batch_size, seed, rows=slice(None)):
   """batches[step] -> Batch, shuffled anew each epoch, without end.
 
-  index_B numbers the examples through the whole run.
+  index_B numbers the examples through the whole run. rows: of each batch,
+  those that are read.
   """
   import grain  # half a second: not for commands that only score or sample
 
   dataset = grain.MapDataset.range(split.size).seed(seed).shuffle().repeat()
-  dataset = dataset.batch(batch_size, drop_remainder=True).map(split.get)
+  dataset = dataset.batch(batch_size, drop_remainder=True)
+  dataset = dataset.map(lambda index_B: split.get(index_B[rows]))
 
   def batch_at(step):
     first = step * batch_size
-    index_B = np.arange(first, first + batch_size) % 2**31
+    index_B = np.arange(first, first + batch_size)[rows] % 2**31
     return Batch(*dataset[step], index_B.astype(np.int32))
 
   return batch_at

@@ -102,8 +102,10 @@ def _prepare(config, workdir, init_from):
   net = assemble.network(config, dataset.spec)
   assemble.baselines(config, dataset.spec)
   tx = assemble.optimizer(config)
+  layout = assemble.layout(config)
   source = None if init_from is None else runs.load(init_from)
-  parts = _Parts(config, dataset, net, tx, assemble.train_step(config, net, tx))
+  step = assemble.train_step(config, net, tx, layout)
+  parts = _Parts(config, dataset, net, tx, step, layout)
   return parts, functools.partial(_first_state, parts, source)
 
 
@@ -126,12 +128,14 @@ class _Parts(NamedTuple):
   net: assemble.Network
   tx: Any
   train_step: Any
+  layout: parallel.Layout
 
 
 def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
   """The Run that training from `state` on ends with."""
   config, dataset, net = parts[:3]
-  state = parallel.replicate(jax.device_put(state))
+  layout = parts.layout
+  state = layout.place(state)
   view.started(_about(config, net, state, dataset))
   opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
   finished = opened.step >= config.train.steps
@@ -153,14 +157,16 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
       progress=progress,
     )
     keep.begin()
+    batch_size = config.train.batch_size
+    rows = layout.rows(batch_size)
     batches = data.train_batches(
-      dataset.splits["train"], config.train.batch_size, config.seed
+      dataset.splits["train"], batch_size, config.seed, rows
     )
     periods = config.train.eval_every, config.train.save_every
     state = training.fit(
       state,
       parts.train_step,
-      lambda step: parallel.shard(batches(step)),
+      lambda step: layout.feed(batches(step)),
       runs.keys(config)[1],
       steps=config.train.steps,
       every=tuple(filter(None, (*periods, config.train.keep_every))),
@@ -344,7 +350,8 @@ def _go_on(workdir, first_state, parts, checkpoints, view, allow_data_change):
 def _check_config(config, workdir):
   """UsageError that names the first key in which the run's config differs.
 
-  Where the data lies may differ: what it holds is compared by itself.
+  Where the data lies may differ: what it holds is compared by itself. So may
+  how the run lies on devices.
   """
   kept, given = (
     configs.flat(values)
@@ -355,7 +362,8 @@ def _check_config(config, workdir):
       repr(values[key]) if key in values else "absent"
       for values in (kept, given)
     )
-    if here != there and key not in _PLACES:
+    free = key in _PLACES or key.startswith("parallel.")
+    if here != there and not free:
       raise errors.UsageError(
         f"{workdir} holds a run of another config: {key} is {there} there,"
         f" {here} here; choose another --workdir, or go on with that run:"

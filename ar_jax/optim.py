@@ -106,7 +106,12 @@ def matching(pattern):
 
 def path_name(path):
   """'gpt/block_0/up/kernel' of a jax key path."""
-  return "/".join(str(getattr(k, "key", getattr(k, "idx", k))) for k in path)
+
+  def name(k):
+    found = (getattr(k, n) for n in ("key", "name", "idx") if hasattr(k, n))
+    return str(next(found, k))
+
+  return "/".join(map(name, path))
 
 
 def _muon(b1, b2, pattern, ratio):

@@ -62,8 +62,10 @@ def make_train_step(
     sums = functools.partial(value_and_grad, params, done)
     if accumulate == 1:
       return sums(batch, key_B)
+    # Every micro-batch has rows of every device that the batch lies on.
     parts = jax.tree.map(
-      lambda a: a.reshape(accumulate, -1, *a.shape[1:]), (batch, key_B)
+      lambda a: a.reshape(-1, accumulate, *a.shape[1:]).swapaxes(0, 1),
+      (batch, key_B),
     )
 
     def body(carry, part):

@@ -179,7 +179,7 @@ def get_base():
       top_p=config_dict.placeholder(float),
       min_p=config_dict.placeholder(float),
     ),
-    parallel=dict(name="pmap"),
+    parallel=dict(name="pmap", model=1, rules=config_dict.placeholder(tuple)),
   )
 
 

@@ -35,7 +35,7 @@ CORE = {
   "penalties": ("types", "proposal"),
   "guidance": ("types", "proposal"),
   "beam": ("types", "proposal"),
-  "parallel": ("errors",),
+  "parallel": ("errors", "optim.path_name"),
   "optim": ("errors", "registry.nearest"),
   "data": ("types", "errors"),
   "text": ("errors", "registry.nearest"),

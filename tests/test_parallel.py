@@ -1,65 +1,206 @@
-"""One device, two and eight compute the same run."""
+"""One device, two and eight, two processes: all compute the same run."""
 
+import functools
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+from ar_jax import errors, parallel
+
 SCRIPT = pathlib.Path(__file__).parent / "devices.py"
+LAYOUTS = ("pmap", "sharded")
+# Devices of each process; the starts of Python and the compiler are dear.
+COUNTS = [
+  pytest.param((1,), id="1"),
+  pytest.param((2,), id="2", marks=pytest.mark.slow),
+  pytest.param((8,), id="8"),
+  pytest.param((1, 1), id="1-1"),
+  pytest.param((2, 2), id="2-2", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-  """Results by device count, from one process each."""
+  """(devices of each process) -> what they found, the same in all of them."""
   folder = tmp_path_factory.mktemp("devices")
-  found = {}
-  for n in (1, 2, 8):
-    flags = f"--xla_force_host_platform_device_count={n}"
-    env = dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS="cpu", NPROC="32")
-    out = folder / f"{n}.npz"
-    subprocess.run([sys.executable, str(SCRIPT), str(out)], env=env, check=True)
-    found[n] = dict(np.load(out))
-    assert found[n]["devices"] == n
-  return found
+
+  @functools.cache
+  def of(counts):
+    outs = [folder / f"{counts}_{i}.npz" for i in range(len(counts))]
+    more = [()]
+    if len(counts) > 1:
+      address = f"127.0.0.1:{_free_port()}"
+      more = [(address, len(counts), i) for i in range(len(counts))]
+    started = map(_start, counts, outs, more)
+    assert [p.wait() for p in list(started)] == [0] * len(counts)
+    found = [dict(np.load(out)) for out in outs]
+    assert [bool(f.pop("first")) for f in found] == [
+      True,
+      *[False] * (len(counts) - 1),
+    ]
+    for one in found:
+      assert one["devices"] == sum(counts)
+      for name in one:
+        np.testing.assert_array_equal(one[name], found[0][name], name)
+    return found[0]
+
+  return of
 
 
-@pytest.mark.parametrize("n", [2, 8])
+def _start(devices, out, more):
+  # Half the time is the compiler's: it leaves the machine code as it comes.
+  flags = f"--xla_force_host_platform_device_count={devices}"
+  flags += " --xla_backend_optimization_level=0"
+  env = dict(os.environ, XLA_FLAGS=flags, JAX_PLATFORMS="cpu", NPROC="32")
+  command = [sys.executable, str(SCRIPT), str(out), *map(str, more)]
+  return subprocess.Popen(command, env=env)
+
+
+def _free_port():
+  with socket.socket() as found:
+    found.bind(("127.0.0.1", 0))
+    return found.getsockname()[1]
+
+
+@pytest.mark.parametrize("n", COUNTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_devices_agree(results, n, accumulate):
-  one, many = results[1], results[n]
-  assert one[f"weight_{accumulate}"] == many[f"weight_{accumulate}"]
-  losses, other = (r[f"losses_{accumulate}"] for r in (one, many))
+def test_devices_agree(results, n, layout, accumulate):
+  # Accumulated or not: other sums, not the same bits. Dropout is by example.
+  one, many = results((1,)), results(n)
+  run = f"{layout}_{accumulate}"
+  assert one["pmap_1_weight"] == many[f"{run}_weight"]
+  losses, other = one["pmap_1_losses"], many[f"{run}_losses"]
+  losses = losses[: len(other)]
   assert abs(other[0] / losses[0] - 1) < 2e-6
   np.testing.assert_allclose(other, losses, rtol=1e-5)
   # The gradient itself: SGD would show a wrong scale, which Adam hides.
-  params, other = (r[f"params_{accumulate}"] for r in (one, many))
+  params, other = one["pmap_1_params"], many[f"{run}_params"]
   np.testing.assert_allclose(other, params, rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("n", [2, 8])
+@pytest.mark.parametrize("n", COUNTS)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_state_is_cut_over_devices(results, n, accumulate):
+  """Half the parameters on two devices; of the moments an eighth on eight."""
+  share = {1: 1, 2: 0.53, 4: 0.45, 8: 0.42}[sum(n)]
+  found = results(n)
+  assert found[f"pmap_{accumulate}_share"] == 1
+  assert found[f"sharded_{accumulate}_share"] <= share
+
+
+@pytest.mark.parametrize("n", COUNTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_item_is_scored_once(results, n, layout):
+  """13 items, batches of 4; evaluate.py sees to it that none is left out."""
+  nats_N = results(n)[f"{layout}_nats"]
+  np.testing.assert_allclose(nats_N, results((1,))["pmap_nats"], rtol=1e-6)
+  assert len(nats_N) == 13
+
+
+@pytest.mark.parametrize("n", COUNTS)
 def test_devices_draw_the_same_masks(results, n):
-  masks = results[n]["masks"]
-  np.testing.assert_array_equal(masks, results[1]["masks"])
+  masks = results(n)["masks"]
+  np.testing.assert_array_equal(masks, results((1,))["masks"])
   assert len({m.tobytes() for m in masks}) == len(masks)
 
 
-@pytest.mark.parametrize("n", [1, 2, 8])
-def test_accumulation_changes_nothing(results, n):
-  # Not the same bits: the sums have another order. Dropout is by example.
-  one, two = results[n]["params_1"], results[n]["params_2"]
-  np.testing.assert_allclose(two, one, rtol=2e-6, atol=2e-6)
-
-
-@pytest.mark.parametrize("n", [2, 8])
-def test_devices_draw_the_same_rows(results, n):
-  one, many = results[1], results[n]
-  assert (one["drawn_over"], many["drawn_over"]) == (1, n)
-  rows = one["drawn"]
+@pytest.mark.parametrize("n", COUNTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_devices_draw_the_same_rows(results, n, layout):
+  one, many = results((1,)), results(n)
+  if len(n) == 1:
+    assert many[f"{layout}_drawn_over"] == n[0]
+  rows = one["pmap_drawn"]
   assert len({row.tobytes() for row in rows}) == len(rows) == 5
-  np.testing.assert_array_equal(many["drawn"], rows)
+  np.testing.assert_array_equal(many[f"{layout}_drawn"], rows)
   np.testing.assert_allclose(
-    many["drawn_log_prob"], one["drawn_log_prob"], rtol=0, atol=1e-5
+    many[f"{layout}_drawn_log_prob"],
+    one["pmap_drawn_log_prob"],
+    rtol=0,
+    atol=1e-5,
   )
+
+
+@pytest.mark.parametrize("n", COUNTS)
+def test_processes_agree_on_what_the_first_says(results, n):
+  assert results(n)["agreed"] == 100
+
+
+class _Mesh:
+  shape = dict(data=4, model=2)
+
+
+@pytest.mark.parametrize(
+  ("name", "shape", "spec"),
+  [
+    ("params/gpt/block_0/up/kernel", (6, 8), (None, "model")),
+    ("params/gpt/block_0/down/kernel", (8, 6), ("model", None)),
+    ("params/gpt/block_0/down/kernel", (7, 6), (None, "model")),
+    ("params/gpt/block_0/up/kernel", (6, 7), (None, None)),
+    ("params/gpt/block_0/up/bias", (8,), (None,)),
+    ("params/net/conv/kernel", (3, 3, 5, 8), (None, None, None, "model")),
+    ("opt_state/1/mu/gpt/block_0/up/kernel", (8, 8), ("data", "model")),
+    ("opt_state/1/mu/gpt/block_0/down/kernel", (8, 8), ("model", None)),
+    ("opt_state/1/mu/gpt/block_0/up/kernel", (6, 8), (None, "model")),
+    ("opt_state/1/count", (), ()),
+  ],
+)
+def test_rules_cut_what_they_divide(name, shape, spec):
+  rules = (*parallel.RULES, (r"^opt_state/.*kernel$", 0, "data"))
+  a = jax.ShapeDtypeStruct(shape, "float32")
+  assert tuple(parallel._spec(_Mesh, rules, name, a)) == spec
+
+
+@pytest.mark.parametrize(
+  ("make", "options", "said"),
+  [
+    (parallel.sharded, dict(model=3), "must divide the 1 devices"),
+    (parallel.sharded, dict(model=0), "must divide the 1 devices"),
+    (parallel.sharded, dict(rules=(("kernel", 0),)), "is no rule"),
+    (parallel.sharded, dict(rules=(("(", 0, "data"),)), "is no rule"),
+    (parallel.sharded, dict(rules=(("a", 0, "rows"),)), "is no rule"),
+    (parallel.pmapped, dict(model=2), "parallel.name=sharded"),
+    (parallel.pmapped, dict(rules=()), "parallel.name=sharded"),
+  ],
+)
+def test_layout_that_cannot_be_is_refused(make, options, said):
+  with pytest.raises(errors.UsageError, match=said):
+    make(**options)
+
+
+@pytest.mark.parametrize(
+  ("given", "env", "joined"),
+  [
+    (dict(), {}, None),
+    (dict(num_processes=1), dict(SLURM_STEP_NUM_TASKS="4"), None),
+    (dict(), dict(SLURM_STEP_NUM_TASKS="1"), None),
+    (dict(), dict(SLURM_STEP_NUM_TASKS="4"), (None, None, None)),
+    (dict(coordinator="auto"), {}, (None, None, None)),
+    (dict(coordinator="a:1", num_processes=2, process_id=0), {}, ("a:1", 2, 0)),
+  ],
+)
+def test_processes_are_joined_where_there_are_several(
+  monkeypatch, given, env, joined
+):
+  seen = []
+  monkeypatch.setattr(jax.distributed, "initialize", lambda **k: seen.append(k))
+  monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+  for key, value in env.items():
+    monkeypatch.setenv(key, value)
+  parallel.start(**given)
+  assert [tuple(k.values()) for k in seen] == (
+    [] if joined is None else [joined]
+  )
+
+
+def test_processes_that_cannot_be_joined_are_an_error(monkeypatch):
+  monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+  with pytest.raises(errors.UsageError, match="--num_processes and"):
+    parallel.start("127.0.0.1:1", 2)

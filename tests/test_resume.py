@@ -43,8 +43,8 @@ class _Stop(Exception):
 def _train(folder, batches, *, stop=None, config=None, **options):
   """Trains; `batches` collects {step: hash}; stops by raising at a step."""
 
-  def watched(split, batch_size, seed):
-    batch_at = original(split, batch_size, seed)
+  def watched(*args):
+    batch_at = original(*args)
 
     def get(step):
       batch = batch_at(step)
