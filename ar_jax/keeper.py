@@ -1,12 +1,14 @@
 """What happens between the updates of a run: figures, scores, states, stops."""
 
+import contextlib
 import time
 
-from ar_jax import errors, record, scoring
+import jax
+
+from ar_jax import errors, parallel, record, scoring
 from ar_jax import run as runs
 
-# What on_step and `due` say.
-GO_ON, SAVE, STOP = 0, 1, 2
+_GO_ON, _SAVE, _STOP = 0, 1, 2
 
 
 class Keeper:
@@ -43,13 +45,13 @@ class Keeper:
     self._progress = progress or {}
     self._meter = record.Meter(log.append, self._train.log_every, progress)
     self._saved_at = time.monotonic()
+    self._stopping = False
 
   def begin(self):
     """Scores the state that training starts from, where a stop prevented it."""
     if self._progress.get("unscored"):
       step = self._opened.step
-      with self._watch.interruptible():
-        nats = self._score(step, self._opened.params)
+      nats = self._score(step, self._opened.params)
       self._checkpoints.rescore(step, self._meter.progress(), nats)
 
   def on_step(self, step, metrics):
@@ -60,13 +62,18 @@ class Keeper:
     self._checkpoints.poll()
 
   def due(self, step):
-    """Of train.fit: whether this state is kept, whatever its number."""
+    """Of train.fit: whether this state is kept, whatever its number.
+
+    The processes of a run agree, so that all stop after the same step.
+    """
     del step
-    if self._watch.asked:
-      return STOP
     minutes = self._train.save_minutes
     passed = time.monotonic() - self._saved_at
-    return SAVE if minutes is not None and passed > 60 * minutes else GO_ON
+    late = minutes is not None and passed > 60 * minutes
+    own = _STOP if self._watch.asked else _SAVE if late else _GO_ON
+    wish = parallel.largest(own)
+    self._stopping = wish == _STOP
+    return wish != _GO_ON
 
   def on_state(self, step, state):
     """Of train.fit.
@@ -76,26 +83,31 @@ class Keeper:
     """
     nats = None
     wanted = step % self._train.eval_every == 0 or step == self._train.steps
-    if wanted and not self._watch.asked:
-      try:
-        with self._watch.interruptible():
-          nats = self._score(step, runs.params_of(state)[0])
-      except errors.Preempted:
-        nats = None
+    if wanted and not self._stopping:
+      with contextlib.suppress(errors.Preempted):
+        nats = self._score(step, runs.params_of(state)[0])
     progress = self._meter.progress() | dict(unscored=wanted and nats is None)
     self._checkpoints.save(state, progress, nats)
     self._saved_at = time.monotonic()
-    if self._watch.asked:
+    if parallel.largest(self._stopping or self._watch.asked is not None):
       self._checkpoints.wait()
       raise errors.Preempted(
-        f"{self._watch.asked}: the state of step {step} is saved; `ar_jax train"
+        f"{self._watch.asked or 'another process was asked to stop'}: the state"
+        f" of step {step} is saved; `ar_jax train"
         f" --workdir={self._opened.workdir}` goes on"
       )
     self._meter.restart()
 
   def _score(self, step, params):
-    """Nats a site of the whole validation split, which are written down."""
-    _, report = scoring.score_split(self._opened, params, self._dataset)
+    """Nats a site of the whole validation split, which are written down.
+
+    Preempted where a signal comes meanwhile; processes that score together
+    go on to the end.
+    """
+    together = jax.process_count() > 1
+    watch = self._watch
+    with contextlib.nullcontext() if together else watch.interruptible():
+      _, report = scoring.score_split(self._opened, params, self._dataset)
     self._log.append(step, dict(kind="valid", **report))
     self._view.scored(step, report)
     return report["nats_per_site"]

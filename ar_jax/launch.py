@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import pathlib
+import types
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from ar_jax import (
   keeper,
   parallel,
   preemption,
+  preflight,
   record,
   states,
   writer,
@@ -41,10 +43,14 @@ class View(NamedTuple):
   warned: Any
 
 
-_PLACES = ("path", "valid_path", "test_path", "tokenizer", "data_dir")
-_PLACES = (*(f"data.{name}" for name in _PLACES), "ordering.path")
-
 SILENT = View(*(lambda *_: None for _ in View._fields))
+# What processes other than the first one write.
+_IDLE = types.SimpleNamespace(
+  append=SILENT.warned,
+  close=SILENT.warned,
+  reached=SILENT.warned,
+  end=SILENT.warned,
+)
 
 
 def train(
@@ -79,8 +85,8 @@ def train(
     with _directory(workdir, parts.config, view) as (lock, checkpoints):
       with watch.interruptible():
         checkpoints.check_room(like)
-        if checkpoint.exists(workdir):
-          _check_config(parts.config, workdir)
+        if parallel.agreed(checkpoint.exists(workdir)):
+          preflight.check_config(parts.config, workdir)
           start = _go_on(
             workdir, first_state, parts, checkpoints, view, allow_data_change
           )
@@ -93,10 +99,10 @@ def train(
 def _prepare(config, workdir, init_from):
   """(_Parts, () -> the first state) of a run; nothing is written."""
   config = assemble.kept(config)
-  _check_numbers(config)
+  preflight.check_numbers(config)
   if checkpoint.exists(workdir):
-    _check_config(config, workdir)
-    _check_origin(init_from, workdir)
+    preflight.check_config(config, workdir)
+    preflight.check_origin(init_from, workdir)
   writer.check(config.train.trackers)
   dataset = assemble.dataset(config)
   net = assemble.network(config, dataset.spec)
@@ -111,13 +117,18 @@ def _prepare(config, workdir, init_from):
 
 @contextlib.contextmanager
 def _directory(workdir, config, view):
-  """(Lock, Checkpoints) of a directory that this process alone writes to."""
+  """(Lock, Checkpoints) of a directory that no other run writes to.
+
+  Of the processes of a run the first one has the lock, and writes.
+  """
   train = config.train
   keep = train.keep, train.keep_best, train.keep_every
-  with checkpoint.locked(workdir) as lock:
+  first = parallel.is_first()
+  lock = checkpoint.locked(workdir) if first else contextlib.nullcontext()
+  with lock as held:
     checkpoints = states.Checkpoints(workdir, *keep, warn=view.warned)
     with contextlib.closing(checkpoints):
-      yield lock, checkpoints
+      yield held, checkpoints
 
 
 class _Parts(NamedTuple):
@@ -141,7 +152,8 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
   finished = opened.step >= config.train.steps
   if finished and not (progress or {}).get("unscored"):
     return opened
-  attendance = record.Attendance(workdir, lock, opened.step)
+  first = parallel.is_first()
+  attendance = record.Attendance(workdir, lock, opened.step) if first else _IDLE
   with (
     _told(attendance, checkpoints),
     contextlib.closing(_log(workdir, config, opened.step, view)) as log,
@@ -179,6 +191,8 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
 
 
 def _log(workdir, config, step, view):
+  if not parallel.is_first():
+    return _IDLE
   return writer.Writer(
     workdir,
     config.train.trackers,
@@ -237,52 +251,6 @@ def write(workdir, config, spec, media, params):
   return runs.opened(pathlib.Path(workdir), config, spec, media, net, state)
 
 
-def _check_numbers(config):
-  """UsageError for a number of the config that is none."""
-  least = {
-    "seed": 0,
-    "train.batch_size": 1,
-    "train.accumulate": 1,
-    "train.steps": 1,
-    "train.log_every": 1,
-    "train.eval_every": 1,
-    "train.save_every": 1,
-    "train.keep_every": 1,
-    "train.keep": 1,
-    "train.keep_best": 0,
-    "evaluate.batch_size": 1,
-  }
-  values = configs.flat(configs.plain(config))
-  for key, low in least.items():
-    value = values.get(key)
-    if value is None and key in ("train.save_every", "train.keep_every"):
-      continue
-    if type(value) is not int or value < low:
-      raise errors.UsageError(
-        f"config.{key} {value} must be an integer of at least {low}"
-      )
-  decay = values.get("train.ema_decay")
-  if decay is not None and not 0 <= decay < 1:
-    raise errors.UsageError(f"config.train.ema_decay {decay} must be in [0, 1)")
-  minutes = values.get("train.save_minutes")
-  if minutes is not None and not minutes > 0:
-    raise errors.UsageError(
-      f"config.train.save_minutes {minutes} must be more than 0"
-    )
-
-
-def _check_origin(init_from, workdir):
-  """UsageError where a run that goes on began elsewhere than is said now."""
-  kept = checkpoint.read_record(workdir, "run")["init_from"]
-  if init_from is not None and pathlib.Path(init_from) != pathlib.Path(
-    kept or ""
-  ):
-    raise errors.UsageError(
-      f"{workdir} holds a run that did not start from {init_from}; leave"
-      " --init_from out to go on with it, or choose another --workdir"
-    )
-
-
 def _create(workdir, config, spec, media, run):
   checkpoint.create(
     workdir, config=configs.plain(config), spec=spec, media=media, run=run
@@ -305,9 +273,10 @@ def _begin(workdir, state, parts, checkpoints, init_from):
   """(state, progress) of a run that is new; makes its directory."""
   config, dataset = parts[:2]
   if init_from is not None:  # which may be gone when this run goes on
-    _save_first(workdir, checkpoints, state)
-  about = record.first(data.fingerprints(dataset), init_from)
-  _create(workdir, config, dataset.spec, dataset.media, about)
+    _save_first(workdir, checkpoints, parts.layout.place(state))
+  if parallel.is_first():
+    about = record.first(data.fingerprints(dataset), init_from)
+    _create(workdir, config, dataset.spec, dataset.media, about)
   return state, None
 
 
@@ -325,9 +294,17 @@ def _go_on(workdir, first_state, parts, checkpoints, view, allow_data_change):
     )
   state, progress = None, None
   checkpoints.check()
-  if checkpoints.steps():
-    state = checkpoints.restore(jax.eval_shape(first_state))
-    progress = checkpoints.progress(int(state.step))
+  step = checkpoints.sound() if parallel.is_first() else None
+  step = int(parallel.agreed(-1 if step is None else step))
+  if step >= 0:
+    state = checkpoints.restore(jax.eval_shape(first_state), step)
+    progress = checkpoints.progress(step)
+  elif checkpoints.steps():
+    raise errors.DataError(
+      f"{workdir}: none of the checkpoints is as it was committed; `ar_jax"
+      f" checkpoints verify {workdir}` tells more; start the run again in"
+      " another --workdir"
+    )
   elif checkpoint.read_record(workdir, "run")["init_from"] is not None:
     raise errors.DataError(
       f"{workdir}: the checkpoints are gone, and with them the parameters that"
@@ -335,40 +312,15 @@ def _go_on(workdir, first_state, parts, checkpoints, view, allow_data_change):
     )
   else:
     view.warned(f"{workdir} has no checkpoint yet: its run starts again")
-  done = 0 if state is None else int(state.step)
-  prints = data.fingerprints(dataset)
-  finished = done >= config.train.steps
-  for warning in record.resume(
-    workdir, done, prints, allow_data_change, finished
-  ):
-    view.warned(warning)
-  checkpoints.drop_after(done)  # only those that were passed over
-  checkpoint.write_record(workdir, "config", configs.plain(config))
+  if parallel.is_first():
+    done, prints = max(step, 0), data.fingerprints(dataset)
+    finished = done >= config.train.steps
+    args = workdir, done, prints, allow_data_change, finished
+    for warning in record.resume(*args):
+      view.warned(warning)
+    checkpoints.drop_after(done)  # only those that were passed over
+    checkpoint.write_record(workdir, "config", configs.plain(config))
   return first_state() if state is None else state, progress
-
-
-def _check_config(config, workdir):
-  """UsageError that names the first key in which the run's config differs.
-
-  Where the data lies may differ: what it holds is compared by itself. So may
-  how the run lies on devices.
-  """
-  kept, given = (
-    configs.flat(values)
-    for values in (checkpoint.load(workdir)[0], configs.plain(config))
-  )
-  for key in {**kept, **given}:
-    there, here = (
-      repr(values[key]) if key in values else "absent"
-      for values in (kept, given)
-    )
-    free = key in _PLACES or key.startswith("parallel.")
-    if here != there and not free:
-      raise errors.UsageError(
-        f"{workdir} holds a run of another config: {key} is {there} there,"
-        f" {here} here; choose another --workdir, or go on with that run:"
-        f" ar_jax train --workdir={workdir}"
-      )
 
 
 def _first_state(parts, source):

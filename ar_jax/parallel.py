@@ -367,6 +367,13 @@ def is_first():
   return jax.process_index() == 0
 
 
+def largest(value):
+  """The largest of the numbers that the processes say."""
+  if jax.process_count() == 1:
+    return value
+  return int(multihost_utils.process_allgather(np.int32(value)).max())
+
+
 def agreed(value):
   """What the first process says, in all of them: a number or an array."""
   if jax.process_count() == 1:

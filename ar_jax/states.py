@@ -65,7 +65,7 @@ class Checkpoints:
     self._keep, self._keep_best = keep, keep_best
     self._keep_every, self._warn = keep_every, warn
     self._writing = None
-    if not read_only:
+    if not read_only and jax.process_index() == 0:
       self._stored(commit.tidy, self._folder)
 
   @functools.cached_property
@@ -193,26 +193,38 @@ class Checkpoints:
 
     Args:
       like: TrainState of shapes and dtypes, as jax.eval_shape gives.
-      step: of `find`; None: the last one that is sound, with a warning for
-        each one that is passed over.
+      step: of `find`; None: the last one that is sound.
     Raises:
       DataError: there is none, it has changed since it was committed, or it
         does not fit `like`.
     """
-    if step is not None:
-      try:
-        return self._read(like, step)
-      except commit.Damaged as e:
-        raise errors.DataError(f"checkpoint of step {step}: {e}") from e
+    try:
+      if step is None:
+        step = self.sound()
+      else:
+        self.verify(step)
+      if step is None:
+        raise self._none()
+      return self._read(like, step)
+    except commit.Damaged as e:
+      raise errors.DataError(f"checkpoint of step {step}: {e}") from e
+
+  def sound(self):
+    """The last step whose state is as it was committed, or None.
+
+    With a warning for each one that is passed over.
+    """
     for step in reversed(self.steps()):
       try:
-        return self._read(like, step)
+        self.verify(step)
       except commit.Damaged as e:
         self._warn(
           f"checkpoint of step {step}: {e}; it is passed over for the one"
           " before"
         )
-    raise self._none()
+      else:
+        return step
+    return None
 
   def progress(self, step):
     """The JSON data that went with a state."""
@@ -272,7 +284,6 @@ class Checkpoints:
 
   def _read(self, like, step):
     """The state of a step that is as it was committed."""
-    commit.verify(self.path(step))
     wanted = checkpoint.leaves(like._asdict())
     wrong = checkpoint.first_difference(self._about(step)["leaves"], wanted)
     if wrong is not None:
