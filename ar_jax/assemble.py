@@ -3,8 +3,8 @@
 import functools
 from typing import Any, NamedTuple
 
+from ar_jax import compute, errors, optim, parallel, registry, train
 from ar_jax import config as configs
-from ar_jax import errors, optim, parallel, registry, train
 from ar_jax import ordering as orders
 from ar_jax.types import Head, Model, Ordering
 
@@ -113,9 +113,11 @@ def sampler(section, model, head):
 
 
 def objective(config, net):
-  """The objective of a config."""
+  """The objective of a config, as a train step computes it."""
   section = configs.plain(config.objective)
-  return _build("objectives", section, net.model, net.head, net.ordering)
+  precision, remat = config.train.precision, config.train.remat
+  model = compute.trained(net.model, precision, remat)
+  return _build("objectives", section, model, net.head, net.ordering)
 
 
 def optimizer(config):

@@ -315,8 +315,8 @@ def check_batch_size(batch_size, accumulate, ways):
   """Raises UsageError where a training batch does not divide evenly."""
   if batch_size % (ways * accumulate):
     raise errors.UsageError(
-      f"config.train.batch_size {batch_size} must divide by {ways} parts of"
-      f" the batch on devices x config.train.accumulate {accumulate}"
+      f"config.train.batch_size {batch_size} must divide by {ways} parts on"
+      f" devices x config.train.accumulate {accumulate}"
     )
 
 

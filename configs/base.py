@@ -165,6 +165,8 @@ def get_base():
       keep_best=1,
       keep_every=config_dict.placeholder(int),
       trackers=(),
+      precision="float32",
+      remat=config_dict.placeholder(str),
     ),
     evaluate=dict(
       split="valid",

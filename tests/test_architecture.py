@@ -36,6 +36,7 @@ CORE = {
   "guidance": ("types", "proposal"),
   "beam": ("types", "proposal"),
   "parallel": ("errors", "optim.path_name"),
+  "compute": ("errors", "registry.nearest", "nn.kept"),
   "optim": ("errors", "registry.nearest"),
   "data": ("types", "errors"),
   "text": ("errors", "registry.nearest"),

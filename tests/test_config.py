@@ -235,6 +235,6 @@ def test_config_survives_json():
 
 def test_batch_must_divide(tmp_path):
   config = _load(("train.batch_size", 15), ("train.accumulate", 2))
-  with pytest.raises(errors.UsageError, match="15 must divide by 1 devices"):
+  with pytest.raises(errors.UsageError, match="15 must divide by 1 parts"):
     launch.train(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()

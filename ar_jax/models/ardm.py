@@ -236,7 +236,8 @@ class _ARDM(nn.Module):
     angles = None
     if self.rotary:
       table = positions.rotary(self.spec.shape, self.width // self.heads)
-      angles = (jnp.asarray(table[1:], h_BLD.dtype)[None],) * 2
+      wide = jnp.promote_types(h_BLD.dtype, jnp.float32)
+      angles = (jnp.asarray(table[1:], wide)[None],) * 2
     return block(h_BLD, angles, 0, None, key_B)[0]
 
 

@@ -22,6 +22,7 @@ from ar_jax.nn.arguments import at_least
 from ar_jax.nn.conv import Conv
 from ar_jax.nn.dense import Dense
 from ar_jax.nn.dropout import dropout, fold
+from ar_jax.nn.kept import kept
 from ar_jax.nn.subpixel import Tail
 from ar_jax.types import Condition, DataSpec, Model
 
@@ -301,7 +302,7 @@ class _Net(nn.Module):
       z = up(jnp.pad(x_BRWD, ((0, 0), (0, 0), (r, r), (0, 0))))
       z = z if bias is None else z + bias[:, :, :, n]
       tell.append(self.across[n](z))
-      x_BRWD = _gate(z)
+      x_BRWD = kept(_gate(z))
     return jnp.stack(tell, 3), keep
 
   def horizontal(self, x_BRMD, left, vertical, bias, key_B=None):
@@ -322,7 +323,7 @@ class _Net(nn.Module):
       said.append(_gate(z if bias is None else z + bias[:, :, :, n]))
       if n < len(self.residual):
         h = self.residual[n](said[n])
-        x_BRMD = h + x_BRMD if n else h
+        x_BRMD = kept(h + x_BRMD if n else h)
     return self.skip(jnp.concatenate(said, -1)), keep
 
   def site(self, feature_BD, value_BS, c):

@@ -319,7 +319,8 @@ class _GPT(nn.Module):
     head_dim = self.width // self.block["heads"]
     by_step = "step" in self.told
     shape = (self.spec.length,) if by_step else self.spec.shape
-    table = jnp.asarray(positions.rotary(shape, head_dim), dtype)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    table = jnp.asarray(positions.rotary(shape, head_dim), wide)
     rows = None if by_step else rows
     source = positions.take(table, rows, t, K)
     if by_step or "target" not in self.told:

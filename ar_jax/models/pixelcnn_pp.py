@@ -31,6 +31,7 @@ from ar_jax.nn import condition, pixels, reach, weight_norm
 from ar_jax.nn.arguments import at_least
 from ar_jax.nn.conv import convolve
 from ar_jax.nn.dropout import dropout, fold
+from ar_jax.nn.kept import kept
 from ar_jax.types import Condition, DataSpec, Model
 
 _LABEL = dict(label=Condition("label", 2))
@@ -469,7 +470,7 @@ class _Block(nn.Module):
     if bias is not None:
       z = z + bias[:, :, None, self.number]
     a, b = jnp.split(z, 2, axis=-1)
-    return x + a * nn.sigmoid(b)
+    return kept(x + a * nn.sigmoid(b))
 
 
 class _Map(nn.Module):
@@ -486,7 +487,7 @@ class _Map(nn.Module):
 
     def unit(key, shape):
       kernel = nn.initializers.lecun_normal()(key, shape)
-      y_BHWF = self._convolve(x_BHWD, kernel)
+      y_BHWF = self._convolve(x_BHWD, kernel.astype(x_BHWD.dtype))
       std = y_BHWF.std((0, 1, 2), keepdims=True)
       # What sees nothing but the edge keeps the variance it was drawn with.
       return kernel * self.scale / jnp.where(std > 1e-6, std, 1)

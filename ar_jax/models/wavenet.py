@@ -22,6 +22,7 @@ from ar_jax.nn import causal_conv, condition
 from ar_jax.nn.dense import Dense, matmul
 from ar_jax.nn.dropout import dropout, fold
 from ar_jax.nn.embed import Embed
+from ar_jax.nn.kept import kept
 from ar_jax.types import Condition, DataSpec, Model
 
 _SMALL = dict(residual=4, skip=6, orderings=("raster",))
@@ -241,7 +242,7 @@ class _WaveNet(nn.Module):
       filtered, gate = jnp.split(z_MF, 2, axis=-1)
       said.append(jnp.tanh(filtered) * nn.sigmoid(gate))
       if i + 1 < N:
-        h_MR = h_MR + Dense(R, name=f"residual_{i}")(said[i])
+        h_MR = kept(h_MR + Dense(R, name=f"residual_{i}")(said[i]))
     # A map for each layer and their sum are one map of all.
     h_MS = Dense(self.skip, name="skip")(jnp.concatenate(said, -1))
     h_MS = nn.relu(Dense(self.skip, name="hidden")(nn.relu(h_MS)))

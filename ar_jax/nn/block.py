@@ -6,6 +6,7 @@ from flax import linen as nn
 from ar_jax.nn.attention import Attention, CrossAttention
 from ar_jax.nn.dense import Dense
 from ar_jax.nn.dropout import dropout, fold
+from ar_jax.nn.kept import kept
 
 NORMS = dict(
   layernorm=lambda bias, name: nn.LayerNorm(1e-5, use_bias=bias, name=name),
@@ -68,7 +69,8 @@ class Block(nn.Module):
       )
       h_BKD = h_BKD + dropout(c_BKD, self.dropout, fold(key_B, 4))
     m_BKD = self._mlp(norm(self.bias, "norm_2")(h_BKD))
-    return h_BKD + dropout(m_BKD, self.dropout, fold(key_B, 2)), cache
+    h_BKD = h_BKD + dropout(m_BKD, self.dropout, fold(key_B, 2))
+    return kept(h_BKD), cache
 
   def _cross(self):
     return CrossAttention(
