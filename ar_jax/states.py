@@ -135,10 +135,9 @@ class Checkpoints:
     """
     self.wait()
     step = int(state.step)
-    # With one process a copy, since the step after reuses these buffers.
     tree = state._asdict()
     _check_finite(tree, step)
-    if jax.process_count() == 1:
+    if jax.process_count() == 1:  # the next step reuses these buffers
       tree = jax.tree.map(np.array, tree)
     about = dict(
       step=step,
@@ -295,8 +294,8 @@ class Checkpoints:
     target = jax.tree.map(
       lambda a: np.broadcast_to(np.zeros((), a.dtype), a.shape), like._asdict()
     )
-    args = _orbax().args.StandardRestore(target)
     try:
+      args = _orbax().args.StandardRestore(target)
       found = self._orbax.restore(self.path(step) / _STATE, args)
     except (KeyError, ValueError, OSError) as e:
       raise commit.Damaged(f"{self.path(step)} cannot be read: {e}") from e
