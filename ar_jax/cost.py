@@ -2,11 +2,12 @@
 
 import datetime
 import math
+import pathlib
 
 import jax
 import numpy as np
 
-from ar_jax import assemble, operations
+from ar_jax import assemble, errors, operations
 
 
 def of_run(config, spec, record, lines, step):
@@ -46,6 +47,68 @@ def of_step(net, spec, batch_size):
   forward = operations.flops(net.model.apply, params, x_BLC)
   flops = 3 * forward  # forward once, backward twice as much
   return sum(math.prod(p.shape) for p in jax.tree.leaves(params)), flops
+
+
+def memory_of_step(step, state, batch, key):
+  """Bytes that a compiled step holds at once on each device.
+
+  It is compiled for that, and calling it afterwards compiles nothing. What
+  lies beside it, as the data in the host's memory, is not counted.
+
+  Args:
+    step: compiled train step.
+    state: shapes, laid out as those of Layout.shapes.
+    batch, key: what it is called with.
+  """
+  used = step.lower(state, batch, key).compile().memory_analysis()
+  sizes = (
+    used.argument_size_in_bytes,
+    used.output_size_in_bytes - used.alias_size_in_bytes,
+    used.temp_size_in_bytes,
+    used.generated_code_size_in_bytes,
+  )
+  return sum(sizes)
+
+
+def check_memory(needed):
+  """Raises UsageError where a device has less memory than a step needs."""
+  free = _free_memory()
+  if free is not None and needed > free:
+    raise errors.UsageError(
+      f"a step of this run needs {gib(needed)} on each device, which has"
+      f" {gib(free)} free; lower config.train.batch_size, raise"
+      " config.train.accumulate, set config.train.remat=dots_saveable, or cut"
+      " the state over devices: config.parallel.name=sharded"
+    )
+
+
+def gib(count):
+  """Bytes as text."""
+  return f"{count / 2**30:.3g} GiB"
+
+
+def _free_memory():
+  """Free bytes of a device; of the host by devices, on CPU; None: unknown."""
+  stats = jax.local_devices()[0].memory_stats()
+  if stats and "bytes_limit" in stats:
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+  if jax.default_backend() != "cpu":
+    return None
+  meminfo = pathlib.Path("/proc/meminfo")
+  if not meminfo.exists():
+    return None
+  lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+  free = 1024 * int(lines["MemAvailable"].split()[0])
+  limit, used = (
+    pathlib.Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current")
+  )
+  if limit.exists() and limit.read_text().strip() != "max":
+    # Cached files count as used, and are given back.
+    stat = pathlib.Path("/sys/fs/cgroup/memory.stat").read_text().split()
+    cached = int(stat[stat.index("inactive_file") + 1])
+    left = int(limit.read_text()) - int(used.read_text()) + cached
+    free = min(free, left)
+  return free // jax.local_device_count()
 
 
 def wall_time(record, lines):

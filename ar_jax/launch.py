@@ -82,6 +82,8 @@ def train(
     with watch.interruptible():
       parts, first_state = _prepare(config, workdir, init_from)
       like = jax.eval_shape(first_state)  # refuses before anything is written
+      if not _is_finished(workdir, parts.config):
+        parts = parts._replace(memory=_memory(parts, like))
     with _directory(workdir, parts.config, view) as (lock, checkpoints):
       with watch.interruptible():
         checkpoints.check_room(like)
@@ -111,7 +113,13 @@ def _prepare(config, workdir, init_from):
   layout = assemble.layout(config)
   source = None if init_from is None else runs.load(init_from)
   step = assemble.train_step(config, net, tx, layout)
-  parts = _Parts(config, dataset, net, tx, step, layout)
+  batches = data.train_batches(
+    dataset.splits["train"],
+    config.train.batch_size,
+    config.seed,
+    layout.rows(config.train.batch_size),
+  )
+  parts = _Parts(config, dataset, net, tx, step, layout, batches)
   return parts, functools.partial(_first_state, parts, source)
 
 
@@ -140,6 +148,8 @@ class _Parts(NamedTuple):
   tx: Any
   train_step: Any
   layout: parallel.Layout
+  batches: Any
+  memory: int | None = None
 
 
 def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
@@ -147,7 +157,8 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
   config, dataset, net = parts[:3]
   layout = parts.layout
   state = layout.place(state)
-  view.started(_about(config, net, state, dataset))
+  about = _about(config, net, state, dataset)
+  view.started(dict(about, memory=parts.memory))
   opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
   finished = opened.step >= config.train.steps
   if finished and not (progress or {}).get("unscored"):
@@ -169,16 +180,11 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
       progress=progress,
     )
     keep.begin()
-    batch_size = config.train.batch_size
-    rows = layout.rows(batch_size)
-    batches = data.train_batches(
-      dataset.splits["train"], batch_size, config.seed, rows
-    )
     periods = config.train.eval_every, config.train.save_every
     state = training.fit(
       state,
       parts.train_step,
-      lambda step: layout.feed(batches(step)),
+      lambda step: layout.feed(parts.batches(step)),
       runs.keys(config)[1],
       steps=config.train.steps,
       every=tuple(filter(None, (*periods, config.train.keep_every))),
@@ -188,6 +194,26 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
     )
     checkpoints.wait()
   return runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
+
+
+def _is_finished(workdir, config):
+  """Whether a directory holds a run with nothing left to train."""
+  if not checkpoint.exists(workdir):
+    return False
+  steps = states.Checkpoints(workdir, read_only=True).steps()
+  return bool(steps) and steps[-1] >= config.train.steps
+
+
+def _memory(parts, shapes):
+  """Bytes of a step on each device; UsageError where it does not fit."""
+  needed = cost.memory_of_step(
+    parts.train_step,
+    parts.layout.shapes(shapes),
+    parts.layout.feed(parts.batches(0)),
+    runs.keys(parts.config)[1],
+  )
+  cost.check_memory(needed)
+  return needed
 
 
 def _log(workdir, config, step, view):

@@ -11,9 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from ar_jax import errors, parallel
+from ar_jax import config as configs
+from ar_jax import cost, errors, launch, parallel
 
-SCRIPT = pathlib.Path(__file__).parent / "devices.py"
+ROOT = pathlib.Path(__file__).parent.parent
+SCRIPT = ROOT / "tests" / "devices.py"
 LAYOUTS = ("pmap", "sharded")
 # Devices of each process; the starts of Python and the compiler are dear.
 COUNTS = [
@@ -204,3 +206,13 @@ def test_processes_that_cannot_be_joined_are_an_error(monkeypatch):
   monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
   with pytest.raises(errors.UsageError, match="--num_processes and"):
     parallel.start("127.0.0.1:1", 2)
+
+
+def test_a_run_that_does_not_fit_says_so_and_writes_nothing(
+  tmp_path, monkeypatch
+):
+  config = configs.load(ROOT / "configs/text_gpt.py:tiny")
+  monkeypatch.setattr(cost, "_free_memory", lambda: 10**6)
+  with pytest.raises(errors.UsageError, match="which has 0.000931 GiB free"):
+    launch.train(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()

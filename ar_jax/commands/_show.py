@@ -15,7 +15,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from ar_jax import evaluate, launch
+from ar_jax import cost, evaluate, launch
 
 _OUT = Console(highlight=False, soft_wrap=True)
 if not _OUT.is_terminal:
@@ -84,6 +84,8 @@ class Progress:
       f" {about['flops_per_step'] / 1e9:.2f} GFLOP a step (products of the"
       f" forward pass x 3), on {about['devices']}"
     )
+    if about["memory"] is not None:
+      say(f"{cost.gib(about['memory'])} of memory for a step on each device")
     if about["step"]:
       rest = about["steps"] - about["step"]
       more = f"goes on, {rest:,} to go" if rest else "nothing is left to train"
