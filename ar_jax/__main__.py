@@ -21,7 +21,7 @@ def main(argv=None):
   argv = sys.argv[1:] if argv is None else argv
   debug = "--debug" in argv
   try:
-    return _dispatch([a for a in argv if a != "--debug"])
+    return _dispatch([a for a in argv if a != "--debug"], debug)
   except errors.Error as e:
     if debug:
       raise
@@ -35,7 +35,7 @@ def main(argv=None):
     return 0
 
 
-def _dispatch(argv):
+def _dispatch(argv, debug):
   names = registry.names("commands")
   if not argv or argv[0] in ("-h", "--help"):
     print(_help(names))
@@ -59,6 +59,7 @@ def _dispatch(argv):
   command.add_arguments(parser)
   args, rest = parser.parse_known_args(argv[1:])
   args.overrides = overrides(rest, parser)
+  args.debug = debug
   if args.overrides and not getattr(command, "OVERRIDES", False):
     raise errors.UsageError(_refusal(args.overrides[0][0], parser))
   _cache_compilations()
@@ -140,7 +141,8 @@ def _help(names):
   lines += [
     "",
     "  ar_jax COMMAND --help tells more, with an example.",
-    "  ar_jax COMMAND --debug shows the traceback of an error.",
+    "  ar_jax COMMAND --debug shows the traceback of an error; of train it",
+    "  also checks every number where it is made, and that keys serve once.",
     "",
     _EXITS,
   ]

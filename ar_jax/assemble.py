@@ -143,18 +143,20 @@ def layout(config):
   return made
 
 
-def train_step(config, net, tx, layout):
-  """The compiled train step of a config, for states of a Layout."""
-  return layout.compile(
-    functools.partial(
-      train.make_train_step,
-      objective(config, net),
-      tx,
-      steps=config.train.steps,
-      accumulate=config.train.accumulate,
-      ema_decay=config.train.ema_decay,
-    )
+def train_step(config, net, tx, layout, debug=False):
+  """The compiled train step of a config, for states of a Layout.
+
+  debug: whether it checks every number; see parallel.Layout.
+  """
+  make = functools.partial(
+    train.make_train_step,
+    objective(config, net),
+    tx,
+    steps=config.train.steps,
+    accumulate=config.train.accumulate,
+    ema_decay=config.train.ema_decay,
   )
+  return layout.compile(make, debug)
 
 
 def baselines(config, spec):

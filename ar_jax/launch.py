@@ -54,7 +54,13 @@ _IDLE = types.SimpleNamespace(
 
 
 def train(
-  config, workdir, view=SILENT, *, init_from=None, allow_data_change=False
+  config,
+  workdir,
+  view=SILENT,
+  *,
+  init_from=None,
+  allow_data_change=False,
+  debug=False,
 ):
   """Trains a run in a new directory, or goes on with the one that it holds.
 
@@ -68,6 +74,7 @@ def train(
     view: View.
     init_from: directory of a run whose parameters are the first ones.
     allow_data_change: whether a run may go on with other data.
+    debug: whether every number of a step is checked where it is made.
   Returns:
     (Run, Dataset).
   Raises:
@@ -80,7 +87,7 @@ def train(
   workdir = pathlib.Path(workdir)
   with preemption.Watch() as watch:
     with watch.interruptible():
-      parts, first_state = _prepare(config, workdir, init_from)
+      parts, first_state = _prepare(config, workdir, init_from, debug)
       like = jax.eval_shape(first_state)  # refuses before anything is written
       if not _is_finished(workdir, parts.config):
         parts = parts._replace(memory=_memory(parts, like))
@@ -98,7 +105,7 @@ def train(
   return trained, parts.dataset
 
 
-def _prepare(config, workdir, init_from):
+def _prepare(config, workdir, init_from, debug):
   """(_Parts, () -> the first state) of a run; nothing is written."""
   config = assemble.kept(config)
   preflight.check_numbers(config)
@@ -112,7 +119,7 @@ def _prepare(config, workdir, init_from):
   tx = assemble.optimizer(config)
   layout = assemble.layout(config)
   source = None if init_from is None else runs.load(init_from)
-  step = assemble.train_step(config, net, tx, layout)
+  step = assemble.train_step(config, net, tx, layout, debug)
   batches = data.train_batches(
     dataset.splits["train"],
     config.train.batch_size,

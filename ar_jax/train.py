@@ -71,7 +71,8 @@ def make_train_step(
     def body(carry, part):
       return jax.tree.map(jnp.add, carry, sums(*part)), None
 
-    shapes = jax.eval_shape(sums, *jax.tree.map(lambda a: a[0], parts))
+    first = functools.partial(jax.tree.map, lambda a: a[0])
+    shapes = jax.eval_shape(lambda parts: sums(*first(parts)), parts)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return jax.lax.scan(body, zeros, parts)[0]
 

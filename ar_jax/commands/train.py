@@ -38,10 +38,13 @@ def add_arguments(parser):
 
 def run(args):
   """Trains, scores the whole validation split, draws the curves."""
+  import jax
+
   from ar_jax import checkpoint, errors, launch, record, report, scoring
   from ar_jax import config as configs
   from ar_jax.commands import _show
 
+  jax.config.update("jax_debug_key_reuse", args.debug)
   if args.config is not None:
     config = configs.load(args.config, args.overrides)
   elif checkpoint.exists(args.workdir):
@@ -59,6 +62,7 @@ def run(args):
       progress.view,
       init_from=args.init_from,
       allow_data_change=args.allow_data_change,
+      debug=args.debug,
     )
   result = scoring.score(trained, dataset, record.same_data(args.workdir))
   _show.scores(result)
