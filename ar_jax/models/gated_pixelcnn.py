@@ -179,7 +179,9 @@ def make(
       )
 
       def new_row():
-        return call(params, "vertical", row, cache["above"], _row(bias_v, i))
+        above, bias = cache["above"], _row(bias_v, i)
+        tell, above = call(params, "vertical", row, above, bias)
+        return jnp.stack(tell, 3), above
 
       vertical, above = jax.lax.cond(
         j == 0, new_row, lambda: (cache["vertical"], cache["above"])
@@ -189,7 +191,7 @@ def make(
         "horizontal",
         jnp.where(j == 0, 0, before_BF),
         [jnp.where(j == 0, 0, a) for a in cache["left"]],
-        jax.lax.dynamic_slice_in_dim(vertical, j, 1, axis=2),
+        jnp.unstack(_column(vertical, j), axis=3),
         _column(_row(bias_h, i), j),
       )
       new = dict(row=row, vertical=vertical, above=above, left=left)
@@ -287,7 +289,7 @@ class _Net(nn.Module):
     return above, left
 
   def vertical(self, x_BRWD, above, bias, key_B=None):
-    """R rows: (what each layer tells the pixels [B, R, W, N, 2D], above).
+    """R rows: (what each layer tells the pixels [B, R, W, 2D], above).
 
     x_BRWD: of row i the pixels of row i - 1.
     above: the inputs of the layers in the rows before.
@@ -303,14 +305,15 @@ class _Net(nn.Module):
       z = z if bias is None else z + bias[:, :, :, n]
       tell.append(self.across[n](z))
       x_BRWD = kept(_gate(z))
-    return jnp.stack(tell, 3), keep
+    return tell, keep
 
   def horizontal(self, x_BRMD, left, vertical, bias, key_B=None):
     """M columns: (feature of each pixel [B, R, M, hidden], left).
 
     x_BRMD: in column j the pixel of column j - 1.
     left: the inputs of the layers in the columns before.
-    vertical: [B, R, M, N, 2D].
+    vertical: [B, R, M, 2D] of each layer; one array of all of them would have
+      a gradient as large for each layer.
     bias: [1|B, 1|R, 1|M, N, 2D] or None.
     """
     said, keep = [], []
@@ -319,7 +322,7 @@ class _Net(nn.Module):
       x = dropout(x_BRMD, self.dropout, fold(key_B, 2 * n + 1))
       x = jnp.concatenate([left[n], x], 2)
       keep.append(x[:, :, x.shape[2] - r :])
-      z = conv(x) + vertical[:, :, :, n]
+      z = conv(x) + vertical[n]
       said.append(_gate(z if bias is None else z + bias[:, :, :, n]))
       if n < len(self.residual):
         h = self.residual[n](said[n])

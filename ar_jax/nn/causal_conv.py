@@ -9,22 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ar_jax.nn import conv
+
 
 def convolve(a_BTD, kernel_kDF, dilation):
   """[B, T - (k - 1) * dilation, F]: VALID, the oldest input first."""
-  k, D, F = kernel_kDF.shape
-  kernel_kDF = kernel_kDF.astype(a_BTD.dtype)
-  if a_BTD.shape[1] == (k - 1) * dilation + 1:  # one step: one product
-    window_BX = a_BTD[:, ::dilation].reshape(-1, k * D)
-    return (window_BX @ kernel_kDF.reshape(k * D, F))[:, None]
-  return jax.lax.conv_general_dilated(
-    a_BTD,
-    kernel_kDF,
-    window_strides=(1,),
-    padding="VALID",
-    rhs_dilation=(dilation,),
-    dimension_numbers=("NWC", "WIO", "NWC"),
-  )
+  kernel = kernel_kDF.astype(a_BTD.dtype)[None]
+  return conv.convolve(a_BTD[:, None], kernel, dilation=(1, dilation))[:, 0]
 
 
 def unrolled(ring_SBD, t):
