@@ -4,7 +4,10 @@ The order of the data is a pure function of (seed, epoch, index), so the
 position of a run is one integer, the step.
 """
 
+import collections
+import contextlib
 import hashlib
+from concurrent import futures
 
 import numpy as np
 
@@ -30,6 +33,44 @@ def train_batches(split, batch_size, seed, rows=slice(None)):
     return Batch(*dataset[step], index_B.astype(np.int32))
 
   return batch_at
+
+
+@contextlib.contextmanager
+def ahead(batch_at, first, stop, count=2):
+  """batch_at whose batches are made, in their order, beside what takes them.
+
+  A batch is what its step makes it: which ones are ready changes no value.
+
+  Args:
+    batch_at: (step) -> batch; runs in one thread of its own.
+    first, stop: the steps that will be asked for, one after the other.
+    count: batches that are ready, or made, at most.
+  Returns:
+    A context manager of (step) -> batch, which raises what batch_at raised
+    for that step. On leaving it the thread ends and what is ready is dropped.
+  """
+  with futures.ThreadPoolExecutor(1) as pool:
+    pending = collections.deque()
+    steps = iter(range(first, stop))
+
+    def begin_next():
+      for step in steps:
+        pending.append((step, pool.submit(batch_at, step)))
+        return
+
+    def take(step):
+      begun, batch = pending.popleft()
+      if begun != step:
+        raise ValueError(f"step {step} is asked for, {begun} is the next")
+      begin_next()
+      return batch.result()
+
+    for _ in range(count):
+      begin_next()
+    try:
+      yield take
+    finally:
+      pool.shutdown(cancel_futures=True)
 
 
 AT_ONCE = 2**20  # numbers that `chunks` works on
