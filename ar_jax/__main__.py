@@ -102,17 +102,39 @@ def _flags(parser):
 
 
 def _cache_compilations():
-  """XLA's persistent cache, in a folder only this user can write."""
-  if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-    return
+  """XLA's persistent cache, in a folder only this user can write.
+
+  What lies in it is run: a folder that others can write is not used.
+  """
+  named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
   home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-  folder = pathlib.Path(home) / "ar_jax" / "xla"
-  try:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-  except OSError:
+  folder = pathlib.Path(named or pathlib.Path(home) / "ar_jax" / "xla")
+  if named and (not folder.is_dir() or _is_private(folder)):
+    return  # JAX makes it, or it is no folder of this machine
+  if not named:
+    try:
+      folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+      folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+      return
+  if not _is_private(folder):
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    print(
+      f"ar_jax: warning: {folder} belongs to another user or can be written by"
+      " others, so no compiled program is taken from it; `chmod 700` it",
+      file=sys.stderr,
+    )
     return
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+def _is_private(folder):
+  """Whether this user, and nobody else, can write a folder."""
+  if not hasattr(os, "geteuid"):  # no such modes
+    return True
+  found = folder.stat()
+  return found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 def _keep_memory():
