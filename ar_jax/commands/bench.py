@@ -1,4 +1,4 @@
-"""Measure this machine: how fast a network samples, and how fast it could.
+"""Measure this machine: how fast a network samples, or trains, and could.
 
   ar_jax bench sample
   ar_jax bench sample --batch=1,16 --length=4096
@@ -11,14 +11,17 @@
       --capacity=1024,16384
   ar_jax bench sample --config=configs/digits_pixelcnn.py \\
       --config.sample.name=levels --beside=ancestral
+  ar_jax bench train --config=configs/digits_gated_pixelcnn.py
+  ar_jax bench train --config=configs/shakespeare_char.py --values=65 \\
+      --peer=experiments/peers/nanogpt_step.py --torch_compile
 
-Without a config or a run: the WaveNet of 30 layers, residual 64, skip 256,
-256 values. Parameters are random but for those of a run; --values stands for
-the text of a config, which is then not read. The ceiling is what the machine
-allows, measured in the same process: the bytes that a step has to read at the
-speed of matrix-vector products over as many, or its operations at that of a
-matrix product. The naive way is one forward for each value, over the values
-that a step can see; where it would take long it is left out.
+`bench sample` without a config or a run: the WaveNet of 30 layers, residual 64,
+skip 256, 256 values. Parameters are random but for those of a run; --values
+stands for the text of a config, which is then not read. The ceiling is what the
+machine allows, measured in the same process: the bytes that a step has to read
+at the speed of matrix-vector products over as many, or its operations at that
+of a matrix product. The naive way is one forward for each value, over the
+values that a step can see; where it would take long it is left out.
 
 --beside names other samplers, which take turns with that of the network; how
 many passes a batch takes is told by those that need not take one a step, as
@@ -36,9 +39,23 @@ naive_samples_per_s (null: left out), passes, kept, beside, peer (of Hugging
 Face: name, samples_per_s, first_ms, token_us, logits_apart; or null),
 capacities (microseconds of a step), and ceiling: bytes_read, flops, bandwidth,
 matmul, seconds of a step.
+
+`bench train` takes --config, --values, --repeats and: --steps, of a run;
+--peer=FILE.py, the same network in PyTorch with our parameters, which takes
+turns (experiments/peers; "peer not installed" without torch); --torch_compile,
+its compiled step too. It tells the time of a step, its operations beside the
+best matrix product of the same turns, how long a step waits for its batch, and
+where the time until the first finished step goes. Its line of JSON: network,
+machine, load, stages (seconds), batch, sites, step_ms, quickest_ms,
+cpu_ms, sites_per_s, params, flops, flops_per_s, matmul, published (null: no
+peak of this device is known), batch_ms (to make one), wait_ms, peer (name,
+params, apart, first_s, step_ms, cpu_ms; or null). NPROC=1 in the environment
+gives both one thread.
 """
 
 import argparse
+
+from ar_jax.commands import _bench_train
 
 OVERRIDES = True
 _PATIENCE = 1.0  # seconds of a naive forward
@@ -47,7 +64,7 @@ _SAME = 1e-3  # of logits, over the largest: rounding is less
 
 def add_arguments(parser):
   """Flags of the command."""
-  parser.add_argument("what", choices=("sample",), help="what is measured")
+  parser.add_argument("what", choices=("sample", "train"), help="measured")
   parser.add_argument(
     "--config", metavar="FILE.py[:ARGS]", help="network with random parameters"
   )
@@ -91,6 +108,7 @@ def add_arguments(parser):
   parser.add_argument(
     "--capacity", type=_counts, default=(), metavar="N,...", help="of a cache"
   )
+  _bench_train.add_arguments(parser)
 
 
 def run(args):
@@ -98,25 +116,22 @@ def run(args):
   import json
   import os
 
-  import jax
-
   from ar_jax import bench, errors
   from ar_jax.commands import _show
 
   if args.repeats < 1:
     raise errors.UsageError(f"--repeats={args.repeats}: takes 1 or more")
+  _check_flags(args)
+  if args.what == "train":
+    _bench_train.run(args, machine())
+    return
   subject = _subject(args)
   length = subject.spec.length if args.length is None else args.length
   is_gpt = subject.config and subject.config["model"]["name"] == "gpt"
   batches = args.batch or ((1, 8, 64) if is_gpt else (1, 16))
-  machine = (
-    f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-    f" ({jax.default_backend()}), {os.cpu_count()} cores,"
-    f" jax {jax.__version__}"
-  )
   load = os.getloadavg()[0]
   _show.say(f"{subject.name}; {length:,} steps")
-  _show.say(f"on {machine}; load {load:.1f} before the first measurement")
+  _show.say(f"on {machine()}; load {load:.1f} before the first measurement")
   names = [name for name in args.beside.split(",") if name]
   beside = bench.samplers(subject, names) | _draft(args)
   rows, prompt = [], args.prompt_length
@@ -147,8 +162,38 @@ def run(args):
     row = dict(reached, capacities=sizes or None, ceiling=limit._asdict())
     rows.append(row)
   _print(rows, args.repeats)
-  found = dict(network=subject.name, machine=machine, load=load, rows=rows)
+  found = dict(network=subject.name, machine=machine(), load=load, rows=rows)
   print(json.dumps(found))
+
+
+def machine():
+  """Devices, cores and version of JAX."""
+  import os
+
+  import jax
+
+  return (
+    f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    f" ({jax.default_backend()}), {os.cpu_count()} cores,"
+    f" jax {jax.__version__}"
+  )
+
+
+def _check_flags(args):
+  """UsageError for a flag of what is not measured."""
+  from ar_jax import errors
+
+  shared = ("what", "config", "values", "repeats")
+  parser = argparse.ArgumentParser()
+  _bench_train.add_arguments(parser)
+  of_train = [action.dest for action in parser._actions[1:]]
+  add_arguments(parser := argparse.ArgumentParser())
+  for action in parser._actions[1:]:
+    name = action.dest
+    if name in shared or (name in of_train) == (args.what == "train"):
+      continue
+    if getattr(args, name) != action.default:
+      raise errors.UsageError(f"bench {args.what} takes no --{name}")
 
 
 def _draft(args):
@@ -235,14 +280,14 @@ def _subject(args):
   if args.config is None:
     return bench.wavenet(4096 if args.length is None else args.length)
   config = configs.load(args.config, args.overrides)
-  spec = _spec(args, config)
-  net = assemble.network(config, spec)
+  found = spec(args, config)
+  net = assemble.network(config, found)
   params = jax.jit(net.model.init)(jax.random.key(config.seed))
   name = f"{config.model.name} of {args.config}, random parameters"
-  return bench.Subject(name, net, spec, params, configs.plain(config))
+  return bench.Subject(name, net, found, params, configs.plain(config))
 
 
-def _spec(args, config):
+def spec(args, config):
   """The DataSpec of a config: of its data, or of a text of --values tokens."""
   from ar_jax import assemble, errors
   from ar_jax.types import DataSpec
