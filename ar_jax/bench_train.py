@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ar_jax import assemble, bench, cost, data, parallel
+from ar_jax import assemble, bench, cost, data
 from ar_jax import run as runs
 from ar_jax.types import Batch, DataSpec
 
@@ -41,6 +41,7 @@ class Subject(NamedTuple):
   config: object
   spec: DataSpec
   net: assemble.Network
+  layout: object
   train_step: object
   batch_at: object
   state: object
@@ -55,14 +56,15 @@ def subject(config, spec, split=None):
     split: training Split of it; None: values drawn at random, all scored.
   """
   net, tx = assemble.network(config, spec), assemble.optimizer(config)
-  train_step = assemble.train_step(config, net, tx)
+  layout = assemble.layout(config)
+  train_step = assemble.train_step(config, net, tx, layout)
   size = config.train.batch_size
   if split is None:
     batch_at = noise(spec, size)
   else:
     batch_at = data.train_batches(split, size, config.seed)
-  state = parallel.replicate(runs.first_state(config, net, tx))
-  return Subject(config, spec, net, train_step, batch_at, state)
+  state = layout.place(runs.first_state(config, net, tx))
+  return Subject(config, spec, net, layout, train_step, batch_at, state)
 
 
 def noise(spec, batch_size):
@@ -86,7 +88,8 @@ def first_step(subject):
 
   The stages: trace, compile (or reading what was compiled), first_step.
   """
-  args = subject.state, parallel.shard(subject.batch_at(0)), _key(subject)
+  batch = subject.layout.feed(subject.batch_at(0))
+  args = subject.state, batch, _key(subject)
   lowered, trace = timed(subject.train_step.lower, *args)
   step, compile = timed(lowered.compile)
   (state, _), first = timed(step, *args)
@@ -134,7 +137,7 @@ def training(subject, step, state, *, repeats=5, count=10, peer=None):
     for n in range(count):
       batch, seconds = timed(batch_at, n)
       waited += seconds
-      state, metrics = step(state, parallel.shard(batch), _key(subject))
+      state, metrics = step(state, subject.layout.feed(batch), _key(subject))
     jax.block_until_ready((state, metrics))
     return waited
 

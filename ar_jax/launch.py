@@ -172,9 +172,13 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
     return opened
   first = parallel.is_first()
   attendance = record.Attendance(workdir, lock, opened.step) if first else _IDLE
+  steps = config.train.steps
   with (
     _told(attendance, checkpoints),
     contextlib.closing(_log(workdir, config, opened.step, view)) as log,
+    data.ahead(
+      lambda step: layout.feed(parts.batches(step)), opened.step, steps
+    ) as batch_at,
   ):
     keep = keeper.Keeper(
       opened,
@@ -191,9 +195,9 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
     state = training.fit(
       state,
       parts.train_step,
-      lambda step: layout.feed(parts.batches(step)),
+      batch_at,
       runs.keys(config)[1],
-      steps=config.train.steps,
+      steps=steps,
       every=tuple(filter(None, (*periods, config.train.keep_every))),
       on_step=keep.on_step,
       on_state=keep.on_state,

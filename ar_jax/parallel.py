@@ -9,17 +9,15 @@ the same losses in both, on any number of devices and processes.
 
 import functools
 import os
-import pathlib
 import re
-import traceback
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import checkify, multihost_utils
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ar_jax import errors, optim
+from ar_jax import debugging, errors, optim
 
 AXIS = "data"
 MODEL = "model"
@@ -41,7 +39,7 @@ class Layout(NamedTuple):
   sharding: (state or shapes) -> the shardings of its leaves.
   compile: (make_step, debug=False) -> (state, batch, run_key) -> (state,
     metrics), the state donated; make_step: (reduce=...) -> train_step; debug:
-    see `_checked`.
+    see `debugging.checked`.
   """
 
   ways: int
@@ -86,7 +84,7 @@ def pmapped(*, model=1, rules=None):
     )
     if debug:
       mapped = functools.partial(mapped, out_axes=(0, None))
-      return _checked(mapped, step)
+      return debugging.checked(mapped, step)
     return mapped(step, out_axes=None)
 
   def sharding(state):  # else pmap would compile twice
@@ -139,41 +137,13 @@ def sharded(*, model=1, rules=None):
       return jax.lax.with_sharding_constraint((state, metrics), shardings)
 
     compiled = functools.partial(jax.jit, donate_argnums=0)
-    return _checked(compiled, laid_out) if debug else compiled(laid_out)
+    return (
+      debugging.checked(compiled, laid_out) if debug else compiled(laid_out)
+    )
 
   rows = functools.partial(_rows_over, mesh)
   feed = functools.partial(_feed_over, mesh)
   return Layout(count // model, rows, feed, sharding, compile)
-
-
-def _checked(compiled, step):
-  """The compiled step, with a check of every number that is made in it.
-
-  Raises NumericalError, which names the operation that made the first NaN, and
-  its place in the code. Several times slower. Indices are not checked: checkify
-  of JAX 0.10 fails on a scatter under vmap.
-  """
-  run = compiled(checkify.checkify(step, errors=checkify.float_checks))
-
-  def call(state, batch, run_key):
-    error, (state, metrics) = run(state, batch, run_key)
-    if (found := error.get_exception()) is not None:
-      told = " ".join(str(error.get()).split()).rstrip(".")
-      raise errors.NumericalError(
-        f"step {int(state.step)}: {told}, {_place(found)}; nothing was saved"
-        " from here on"
-      )
-    return state, metrics
-
-  call.lower = run.lower
-  return call
-
-
-def _place(error):
-  """Where in this package an error of checkify came about."""
-  frames = traceback.extract_tb(error.traceback_info.as_python_traceback())
-  own = [f for f in frames if pathlib.Path(__file__).parent.name in f.filename]
-  return f"{own[-1].filename}, line {own[-1].lineno}" if own else "elsewhere"
 
 
 def _check_rule(rule):

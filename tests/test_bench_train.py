@@ -69,7 +69,7 @@ def test_counts_the_products_of_the_parameters():
   params, flops = cost.of_step(subject.net, subject.spec, 4)
   assert params == sum(p.size for p in jax.tree.leaves(subject.state.params))
   step = subject.train_step
-  args = subject.state, bench_train.parallel.shard(subject.batch_at(0))
+  args = subject.state, subject.layout.feed(subject.batch_at(0))
   counted = operations.flops(step, *args, jax.random.key(0))
   assert counted == flops
 
@@ -203,7 +203,7 @@ def test_the_peer_is_the_same_network(name):
     config.model.dropout = 0.0
     made = bench_train.subject(config, spec, split)
     peer = peer_step.load(path, configs.plain(config), spec, params)
-  args = bench_train.parallel.shard(batch), jax.random.key(0)
+  args = made.layout.feed(batch), jax.random.key(0)
   state, metrics = made.train_step(made.state, *args)
   loss = peer.steps["eager"](batch)
   ours = float(metrics["nats"] / metrics["weight"])

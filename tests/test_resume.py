@@ -55,6 +55,9 @@ def _train(folder, batches, *, stop=None, config=None, **options):
 
     return get
 
+  def started(about):
+    batches.clear()  # one was looked at to tell the memory of a step
+
   def stepped(step, metrics):
     if step == stop:
       raise _Stop
@@ -62,7 +65,7 @@ def _train(folder, batches, *, stop=None, config=None, **options):
   original = data.train_batches
   data.train_batches = watched
   try:
-    view = launch.SILENT._replace(stepped=stepped)
+    view = launch.SILENT._replace(started=started, stepped=stepped)
     return launch.train(config or tiny_config(), folder, view, **options)[0]
   except _Stop:
     return None
