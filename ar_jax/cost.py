@@ -7,7 +7,7 @@ import pathlib
 import jax
 import numpy as np
 
-from ar_jax import assemble, errors, operations
+from ar_jax import assemble, data, errors, operations
 
 
 def of_run(config, spec, record, lines, step):
@@ -49,29 +49,52 @@ def of_step(net, spec, batch_size):
   return sum(math.prod(p.shape) for p in jax.tree.leaves(params)), flops
 
 
-def memory_of_step(step, state, batch, key):
-  """Bytes that a compiled step holds at once on each device.
+def about(config, net, dataset, step, memory):
+  """Figures about a run before its first step; memory: of `memory`."""
+  batch_size = config.train.batch_size
+  params, flops = of_step(net, dataset.spec, batch_size)
+  return dict(
+    model=config.model.name,
+    ordering=config.ordering.name,
+    data=config.data.name,
+    params=params,
+    flops_per_step=flops,
+    sites_per_step=batch_size * dataset.spec.length,
+    step=step,
+    steps=config.train.steps,
+    items=dataset.splits["train"].size,
+    devices=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    memory=memory,
+  )
+
+
+def memory(step, layout, state, split, batch_size):
+  """Bytes that a train step holds at once on each device; None: not known.
 
   It is compiled for that, and calling it afterwards compiles nothing. What
-  lies beside it, as the data in the host's memory, is not counted.
+  lies beside it, as data in the memory of the host, is not counted.
 
   Args:
-    step: compiled train step.
-    state: shapes, laid out as those of Layout.shapes.
-    batch, key: what it is called with.
+    step: compiled by the layout.
+    layout: parallel.Layout.
+    state: shapes of the TrainState.
+    split, batch_size: what its batches are made of.
+  Raises:
+    UsageError: a device has less.
   """
-  used = step.lower(state, batch, key).compile().memory_analysis()
-  sizes = (
-    used.argument_size_in_bytes,
-    used.output_size_in_bytes - used.alias_size_in_bytes,
-    used.temp_size_in_bytes,
-    used.generated_code_size_in_bytes,
+  if not layout.by_shapes:
+    return None
+  batch = data.any_batch(split, batch_size, layout.rows(batch_size))
+  key = jax.eval_shape(jax.random.key, 0)
+  args = layout.shapes(state), layout.feed(batch), key
+  used = step.lower(*args).compile().memory_analysis()
+  needed = (
+    used.argument_size_in_bytes
+    + used.output_size_in_bytes
+    - used.alias_size_in_bytes  # results in the place of arguments
+    + used.temp_size_in_bytes
+    + used.generated_code_size_in_bytes
   )
-  return sum(sizes)
-
-
-def check_memory(needed):
-  """Raises UsageError where a device has less memory than a step needs."""
   free = _free_memory()
   if free is not None and needed > free:
     raise errors.UsageError(
@@ -80,6 +103,7 @@ def check_memory(needed):
       " config.train.accumulate, set config.train.remat=dots_saveable, or cut"
       " the state over devices: config.parallel.name=sharded"
     )
+  return needed
 
 
 def gib(count):

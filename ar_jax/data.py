@@ -73,6 +73,12 @@ def ahead(batch_at, first, stop, count=2):
       pool.shutdown(cancel_futures=True)
 
 
+def any_batch(split, batch_size, rows=slice(None)):
+  """A Batch such as those of train_batches, outside of their order."""
+  index_B = np.arange(batch_size, dtype=np.int32)[rows]
+  return Batch(*split.get(index_B % split.size), index_B)
+
+
 AT_ONCE = 2**20  # numbers that `chunks` works on
 
 

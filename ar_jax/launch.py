@@ -88,9 +88,9 @@ def train(
   with preemption.Watch() as watch:
     with watch.interruptible():
       parts, first_state = _prepare(config, workdir, init_from, debug)
-      like = jax.eval_shape(first_state)  # refuses before anything is written
-      if not _is_finished(workdir, parts.config):
-        parts = parts._replace(memory=_memory(parts, like))
+      # Both refuse before anything is written.
+      like = jax.eval_shape(first_state)
+      parts = parts._replace(memory=_memory(workdir, parts, like))
     with _directory(workdir, parts.config, view) as (lock, checkpoints):
       with watch.interruptible():
         checkpoints.check_room(like)
@@ -120,13 +120,7 @@ def _prepare(config, workdir, init_from, debug):
   layout = assemble.layout(config)
   source = None if init_from is None else runs.load(init_from)
   step = assemble.train_step(config, net, tx, layout, debug)
-  batches = data.train_batches(
-    dataset.splits["train"],
-    config.train.batch_size,
-    config.seed,
-    layout.rows(config.train.batch_size),
-  )
-  parts = _Parts(config, dataset, net, tx, step, layout, batches)
+  parts = _Parts(config, dataset, net, tx, step, layout)
   return parts, functools.partial(_first_state, parts, source)
 
 
@@ -155,7 +149,6 @@ class _Parts(NamedTuple):
   tx: Any
   train_step: Any
   layout: parallel.Layout
-  batches: Any
   memory: int | None = None
 
 
@@ -164,20 +157,22 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
   config, dataset, net = parts[:3]
   layout = parts.layout
   state = layout.place(state)
-  about = _about(config, net, state, dataset)
-  view.started(dict(about, memory=parts.memory))
+  view.started(cost.about(config, net, dataset, int(state.step), parts.memory))
   opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
   finished = opened.step >= config.train.steps
   if finished and not (progress or {}).get("unscored"):
     return opened
   first = parallel.is_first()
   attendance = record.Attendance(workdir, lock, opened.step) if first else _IDLE
-  steps = config.train.steps
+  steps, batch_size = config.train.steps, config.train.batch_size
+  batches = data.train_batches(
+    dataset.splits["train"], batch_size, config.seed, layout.rows(batch_size)
+  )
   with (
     _told(attendance, checkpoints),
     contextlib.closing(_log(workdir, config, opened.step, view)) as log,
     data.ahead(
-      lambda step: layout.feed(parts.batches(step)), opened.step, steps
+      lambda step: layout.feed(batches(step)), opened.step, steps
     ) as batch_at,
   ):
     keep = keeper.Keeper(
@@ -200,31 +195,11 @@ def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
       steps=steps,
       every=tuple(filter(None, (*periods, config.train.keep_every))),
       on_step=keep.on_step,
-      on_state=keep.on_state,
+      on_state=lambda n, state: keep.on_state(n, layout.place(state)),
       due=keep.due,
     )
     checkpoints.wait()
   return runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
-
-
-def _is_finished(workdir, config):
-  """Whether a directory holds a run with nothing left to train."""
-  if not checkpoint.exists(workdir):
-    return False
-  steps = states.Checkpoints(workdir, read_only=True).steps()
-  return bool(steps) and steps[-1] >= config.train.steps
-
-
-def _memory(parts, shapes):
-  """Bytes of a step on each device; UsageError where it does not fit."""
-  needed = cost.memory_of_step(
-    parts.train_step,
-    parts.layout.shapes(shapes),
-    parts.layout.feed(parts.batches(0)),
-    runs.keys(parts.config)[1],
-  )
-  cost.check_memory(needed)
-  return needed
 
 
 def _log(workdir, config, step, view):
@@ -255,6 +230,17 @@ def _told(attendance, checkpoints):
     kept = checkpoints.steps()
     with contextlib.suppress(errors.StorageError):
       attendance.end(reason, kept[-1] if kept else 0)
+
+
+def _memory(workdir, parts, like):
+  """Bytes of a step on each device; None: not known, or nothing to train."""
+  config = parts.config
+  if checkpoint.exists(workdir):
+    steps = states.Checkpoints(workdir, read_only=True).steps()
+    if steps and steps[-1] >= config.train.steps:
+      return None
+  train = parts.dataset.splits["train"], config.train.batch_size
+  return cost.memory(parts.train_step, parts.layout, like, *train)
 
 
 def write(workdir, config, spec, media, params):
@@ -378,21 +364,3 @@ def _from_run(state, source, dataset, config, tx):
       f"--init_from: {source.workdir} does not fit this run: {wrong}"
     )
   return training.init_state(source.params, tx, config.train.ema_decay)
-
-
-def _about(config, net, state, dataset):
-  """Figures about a run before its first step."""
-  batch_size = config.train.batch_size
-  params, flops = cost.of_step(net, dataset.spec, batch_size)
-  return dict(
-    model=config.model.name,
-    ordering=config.ordering.name,
-    data=config.data.name,
-    params=params,
-    flops_per_step=flops,
-    sites_per_step=batch_size * dataset.spec.length,
-    step=int(state.step),
-    steps=config.train.steps,
-    items=dataset.splits["train"].size,
-    devices=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-  )

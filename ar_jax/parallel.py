@@ -40,6 +40,7 @@ class Layout(NamedTuple):
   compile: (make_step, debug=False) -> (state, batch, run_key) -> (state,
     metrics), the state donated; make_step: (reduce=...) -> train_step; debug:
     see `debugging.checked`.
+  by_shapes: whether a compiled step can be looked at before there is a state.
   """
 
   ways: int
@@ -47,11 +48,16 @@ class Layout(NamedTuple):
   feed: Any
   sharding: Any
   compile: Any
+  by_shapes: bool = True
 
   def place(self, state):
-    """Lays out a state that every process has whole."""
+    """Lays out a state that every process has whole, or that lies so.
+
+    With several processes pmap gives each of them an array of its own; this
+    makes one of all, such as a checkpoint is written of.
+    """
     if jax.process_count() > 1:
-      state = jax.device_get(state)
+      state = jax.tree.map(_own, state)
     return jax.device_put(state, self.sharding(state))
 
   def make(self, init):
@@ -90,7 +96,9 @@ def pmapped(*, model=1, rules=None):
   def sharding(state):  # else pmap would compile twice
     return jax.tree.map(lambda _: _everywhere(), state)
 
-  return Layout(jax.device_count(), _rows, _split, sharding, compile)
+  # In several processes jax.pmap lowers arrays only.
+  ways, alone = jax.device_count(), jax.process_count() == 1
+  return Layout(ways, _rows, _split, sharding, compile, by_shapes=alone)
 
 
 def sharded(*, model=1, rules=None):
@@ -300,6 +308,12 @@ def fetch(tree):
     return np.asarray(a)
 
   return jax.tree.map(leaf, tree)
+
+
+def _own(a):
+  """An array of this process as numpy; one of all stays."""
+  alone = not isinstance(a, jax.Array) or a.is_fully_addressable
+  return np.asarray(a) if alone else a
 
 
 def _everywhere():

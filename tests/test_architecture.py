@@ -79,7 +79,7 @@ ROOMS = {
   "views": (*_PARTS, "assemble", "drawing"),
   "tradeoff": (*_PARTS, "views", "classify"),
   "bench": (*_PARTS, "assemble"),
-  "cost": ("assemble", "errors", "operations"),
+  "cost": ("types", "data", "errors", "operations", "assemble"),
   "keeper": ("errors", "parallel", "record", "run", "scoring"),
   "launch": (*_PARTS, "assemble", "cost", "keeper", "run", "scoring"),
   "bench_train": (*_PARTS, "assemble", "bench", "cost", "run"),
