@@ -139,6 +139,8 @@ def write(workdir, name, result):
 
 
 def _replace(path, save):
+  if not parallel.is_first():
+    return
   part = path.with_name(f".{path.stem}.part")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)

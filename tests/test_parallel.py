@@ -1,11 +1,13 @@
 """One device, two and eight, two processes: all compute the same run."""
 
 import functools
+import json
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from ar_jax import config as configs
 from ar_jax import cost, errors, launch, parallel
+from ar_jax import run as runs
 
 ROOT = pathlib.Path(__file__).parent.parent
 SCRIPT = ROOT / "tests" / "devices.py"
@@ -216,3 +219,65 @@ def test_a_run_that_does_not_fit_says_so_and_writes_nothing(
   with pytest.raises(errors.UsageError, match="which has 0.000931 GiB free"):
     launch.train(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_tasks_of_a_slurm_step_train_one_run(tmp_path):
+  """Two tasks of two devices, as SLURM names them, beside one device."""
+  env = dict(
+    SLURM_JOB_ID=str(int(time.time()) % 10**6),
+    SLURM_STEP_NODELIST="127.0.0.1",
+    SLURM_NTASKS="2",
+    SLURM_STEP_NUM_TASKS="2",
+  )
+  tasks = [dict(env, SLURM_PROCID=i, SLURM_LOCALID=i) for i in "01"]
+  cut = [f"--config.parallel.{a}" for a in ("name=sharded", "model=2")]
+  started = [_train(tmp_path / "many", task, 2, *cut) for task in tasks]
+  outputs = [p.communicate()[0] for p in started]
+  assert [p.returncode for p in started] == [0, 0], outputs
+  assert "each scored once" in outputs[0]
+  assert "nats" not in outputs[1]
+  alone = _train(tmp_path / "one", {}, 1)
+  alone.communicate()
+  many, one = (runs.load(tmp_path / name) for name in ("many", "one"))
+  assert many.step == one.step == 4
+  leaves = (jax.tree.leaves(run.params) for run in (many, one))
+  for a, b in zip(*leaves, strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+  lines = [
+    (run.workdir / "metrics.jsonl").read_text().splitlines()
+    for run in (many, one)
+  ]
+  for pair in zip(*lines, strict=True):
+    here, there = map(json.loads, pair)
+    assert here["step"] == there["step"]
+    assert here.get("sites") == there.get("sites")
+    assert abs(here["nats_per_site"] / there["nats_per_site"] - 1) < 1e-5
+  # Begun by two processes, it goes on in one, whatever its layout was.
+  again = _train(
+    tmp_path / "many",
+    {},
+    1,
+    "--config.parallel.name=pmap",
+    "--config.parallel.model=1",
+  )
+  again.communicate()
+  assert again.returncode == 0
+
+
+def _train(workdir, env, devices, *more):
+  """`ar_jax train`, four updates of a tiny GPT."""
+  flags = f"--xla_force_host_platform_device_count={devices}"
+  env = {**os.environ, "XLA_FLAGS": flags, "NPROC": "32", **env}
+  argv = "train", "--config=configs/text_gpt.py:tiny", f"--workdir={workdir}"
+  values = dict(steps=4, eval_every=2, log_every=1)
+  argv += tuple(f"--config.train.{k}={v}" for k, v in values.items())
+  argv += ("--config.optimizer.name=sgd", "--config.optimizer.lr=.1")
+  return subprocess.Popen(
+    [sys.executable, "-m", "ar_jax", *argv, *more],
+    env=env,
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+  )
