@@ -332,7 +332,7 @@ def test_default_is_the_published_size():
   ("flags", "what"),
   [
     ([], "what"),
-    (["train"], "invalid choice"),
+    (["serve"], "invalid choice"),
     (["sample", "--batch=0"], "no list such as 1,16"),
     (["sample", "--batch=a"], "no list such as 1,16"),
     (["sample", "--repeats=0"], "1 or more"),

@@ -511,4 +511,4 @@ def _names(number):
 
 
 def _concat_elu(x):
-  return nn.elu(jnp.concatenate([x, -x], -1))
+  return jnp.concatenate([nn.elu(x), nn.elu(-x)], -1)
