@@ -98,7 +98,7 @@ def make(
   if len(parts) == 1:
     parts = _cut(*parts["train"], split, seed)
   row = {x_N.shape[1:] for x_N, _ in parts.values()}
-  shape = _shape(row, tuple(shape))
+  shape = _shape(path, row, tuple(shape))
   conditions = {}
   if label_key:
     largest = max(int(label_N.max()) for _, label_N in parts.values())
@@ -232,7 +232,7 @@ def _cut(x_N, label_N, split, seed):
   }
 
 
-def _shape(rows, shape):
+def _shape(path, rows, shape):
   """The shape of an item; UsageError where the rows have another size."""
   if len(rows) > 1:
     raise errors.DataError(
@@ -242,8 +242,8 @@ def _shape(rows, shape):
   shape = shape or row or (1,)
   if np.prod(shape) != np.prod(row):
     raise errors.UsageError(
-      f"config.data.shape {shape} has {np.prod(shape)} sites, a row of shape"
-      f" {row} has {int(np.prod(row))}"
+      f"config.data.shape {shape} has {np.prod(shape)} sites, a row of {path}"
+      f" of shape {row} has {int(np.prod(row))}"
     )
   return shape
 
