@@ -100,7 +100,7 @@ def train(
             workdir, first_state, parts, checkpoints, view, allow_data_change
           )
         else:
-          start = _begin(workdir, first_state(), parts, checkpoints, init_from)
+          start = _begin(workdir, first_state, parts, checkpoints, init_from)
       trained = _train(workdir, parts, *start, view, watch, lock, checkpoints)
   return trained, parts.dataset
 
@@ -292,11 +292,14 @@ def _save_first(workdir, checkpoints, state):
   checkpoints.wait()
 
 
-def _begin(workdir, state, parts, checkpoints, init_from):
+def _begin(workdir, first_state, parts, checkpoints, init_from):
   """(state, progress) of a run that is new; makes its directory."""
   config, dataset = parts[:2]
-  if init_from is not None:  # which may be gone when this run goes on
-    _save_first(workdir, checkpoints, parts.layout.place(state))
+  if init_from is None:
+    state = parts.layout.make(first_state)
+  else:  # the other run may be gone when this one goes on
+    state = parts.layout.place(first_state())
+    _save_first(workdir, checkpoints, state)
   if parallel.is_first():
     about = record.first(data.fingerprints(dataset), init_from)
     _create(workdir, config, dataset.spec, dataset.media, about)
@@ -343,7 +346,7 @@ def _go_on(workdir, first_state, parts, checkpoints, view, allow_data_change):
       view.warned(warning)
     checkpoints.drop_after(done)  # only those that were passed over
     checkpoint.write_record(workdir, "config", configs.plain(config))
-  return first_state() if state is None else state, progress
+  return parts.layout.make(first_state) if state is None else state, progress
 
 
 def _first_state(parts, source):
