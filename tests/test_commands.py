@@ -309,6 +309,7 @@ def report(rows, folder):
 """
 
 
+@pytest.mark.slow
 def test_a_study_takes_no_scores_but_its_own(tmp_path, capsys):
   cell = {"train.steps": 2, "train.save_every": 1, "train.log_every": 1}
   cell = {**cell, "data.stride": 64, "evaluate.baselines": ()}
@@ -362,6 +363,7 @@ def test_a_study_takes_no_scores_but_its_own(tmp_path, capsys):
   assert result.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_study_scores_the_checkpoint_that_its_cell_names(tmp_path):
   cell = {"train.steps": 4, "train.eval_every": 1, "optimizer.lr": 3.0}
   cell = {**cell, "checkpoint": "best", "evaluate.baselines": ()}

@@ -151,6 +151,7 @@ def starts_even(make):
   np.testing.assert_allclose(np.median(deviations), 0.1, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_what_layers_say_of_noise_has_unit_variance(mutated):
   starts_even(pixelcnn_pp.make)
   right = "kernel * self.scale / jnp.where(std > 1e-6, std, 1)"
