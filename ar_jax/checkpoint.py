@@ -110,7 +110,7 @@ def _said(file):
     found = json.loads(file.read())
   except ValueError:
     return None
-  return found if isinstance(found, dict) else None
+  return found if isinstance(found, dict) and "pid" in found else None
 
 
 def _who(said):

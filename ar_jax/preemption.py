@@ -61,6 +61,6 @@ class Watch:
 
   def _preempted(self):
     return errors.Preempted(
-      f"{self.asked} came before there was anything to save; the same command"
-      " starts again"
+      f"{self.asked} came when there was nothing to save; the same command goes"
+      " on"
     )

@@ -13,7 +13,8 @@ import time
 import pytest
 import tiny_run
 
-from ar_jax import data, errors, launch, preemption, record, writer
+from ar_jax import __main__ as program
+from ar_jax import data, errors, launch, preemption, record, scoring, writer
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 
@@ -97,8 +98,21 @@ def test_before_there_is_a_run(tmp_path, monkeypatch):
     return original(dataset)
 
   monkeypatch.setattr(data, "fingerprints", fingerprints)
-  assert "before there was anything to save" in _stopped(folder)
+  assert "when there was nothing to save" in _stopped(folder)
   assert not (folder / "config.json").exists()
+
+
+def test_when_all_is_trained_and_scored_for_the_report(
+  calm, tmp_path, monkeypatch, capsys
+):
+  folder = shutil.copytree(calm[0], tmp_path / "run")
+  monkeypatch.setattr(scoring, "score", lambda *_: _raise("SIGTERM"))
+  assert program.main(["train", f"--workdir={folder}"]) == 75
+  assert "stopped: SIGTERM" in capsys.readouterr().err
+  monkeypatch.undo()
+  monkeypatch.chdir(tiny_run.ROOT)
+  assert program.main(["train", f"--workdir={folder}"]) == 0
+  assert (folder / "reports" / "evaluation.json").exists()
 
 
 def test_the_second_time_at_once(tmp_path, monkeypatch, capfd):

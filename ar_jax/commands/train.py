@@ -62,6 +62,7 @@ def run(args):
     errors,
     launch,
     parallel,
+    preemption,
     record,
     report,
     scoring,
@@ -90,7 +91,8 @@ def run(args):
       allow_data_change=args.allow_data_change,
       debug=args.debug,
     )
-  result = scoring.score(trained, dataset, record.same_data(args.workdir))
+  with preemption.Watch() as watch, watch.interruptible():
+    result = scoring.score(trained, dataset, record.same_data(args.workdir))
   if not parallel.is_first():
     return
   _show.scores(result)
