@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import slurm
 import tiny_run
 
 from ar_jax import writer
@@ -113,4 +114,26 @@ def test_one_process_goes_on_on_any_devices(calm, tmp_path, devices):
   folder = tmp_path / "run"
   _stopped(folder, which=0, devices=2)
   _ends([_start(folder, devices=devices)])
+  np.testing.assert_allclose(_losses(folder), calm, rtol=1e-5)
+
+
+@pytest.mark.skipif(not slurm.is_installed(), reason="SLURM is not installed")
+def test_the_tasks_of_a_slurm_step_are_one_run(calm, tmp_path):
+  """On a cluster of one node: no flag says who is who."""
+  env = slurm.up(tmp_path / "slurm")
+  try:
+    folder = tmp_path / "run"
+    argv = ["srun", "-n2", sys.executable, "-m", "ar_jax", "train"]
+    done = subprocess.run(
+      [*argv, f"--workdir={folder}", *FIRST],
+      cwd=tiny_run.ROOT,
+      env=dict(env, JAX_PLATFORMS="cpu", NPROC="32"),
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+  finally:
+    slurm.down(tmp_path / "slurm", env)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.count(f"run in {folder}") == 1
   np.testing.assert_allclose(_losses(folder), calm, rtol=1e-5)
