@@ -85,7 +85,7 @@ def train(
     Preempted: it was asked to stop, and has saved what there is.
   """
   workdir = pathlib.Path(workdir)
-  with preemption.Watch() as watch:
+  with _together(), preemption.Watch() as watch:
     with watch.interruptible():
       parts, first_state = _prepare(config, workdir, init_from, debug)
       # Both refuse before anything is written.
@@ -103,6 +103,20 @@ def train(
           start = _begin(workdir, first_state, parts, checkpoints, init_from)
       trained = _train(workdir, parts, *start, view, watch, lock, checkpoints)
   return trained, parts.dataset
+
+
+@contextlib.contextmanager
+def _together():
+  """Errors of what several processes do together, as Preempted."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as e:
+    if jax.process_count() == 1:
+      raise
+    raise errors.Preempted(
+      f"another process of this run has ended or does not answer:"
+      f" {str(e).splitlines()[0]}; start all of them again"
+    ) from e
 
 
 def _prepare(config, workdir, init_from, debug):

@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 import time
 from typing import NamedTuple
 
@@ -103,12 +104,10 @@ class Checkpoints:
     need = 2 * sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
     try:
       self._folder.mkdir(parents=True, exist_ok=True)
-      probe = self._folder / ".probe"
-      with probe.open("wb") as f:
+      with tempfile.TemporaryFile(dir=self._folder) as f:
         f.write(b"probe")
         f.flush()
         os.fsync(f.fileno())
-      probe.unlink()
       free = shutil.disk_usage(self._folder).free
     except OSError as e:
       raise errors.StorageError(
