@@ -104,6 +104,7 @@ class _Stopped(Exception):
   pass
 
 
+@pytest.mark.slow
 def test_the_step_is_traced_once_in_a_run_and_once_when_it_goes_on(
   tmp_path, monkeypatch
 ):

@@ -277,6 +277,7 @@ def test_debug_shows_the_traceback():
     program.main(["trian", "--debug"])
 
 
+@pytest.mark.slow
 def test_study_reports_its_orders_and_does_not_repeat(tmp_path, capsys):
   study = tmp_path / "study.py"
   text = (ROOT / "experiments" / "text_order.py").read_text()

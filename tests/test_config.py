@@ -43,6 +43,7 @@ ALIKE = (
   "digits_gpt.py",
   "digits_pixelcnn.py",
   "digits_pixelcnn_pp.py",
+  "gpt2.py",
   "photos_gated_pixelcnn.py",
   "photos_pixelcnn_pp.py",
   "cifar10_gpt.py",

@@ -194,6 +194,7 @@ def hangs_together(digits, result):
   assert abs(null["inferred"] - 0.1) < 0.2
 
 
+@pytest.mark.slow
 def test_figures_of_scales(digits, tmp_path):
   result = figures(digits)
   hangs_together(digits, result)
