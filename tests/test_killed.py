@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tiny_run
 
+pytestmark = pytest.mark.slow
+
 STEPS = 60
 FLAGS = tiny_run.OVERRIDES | {
   "train.steps": STEPS,
@@ -59,11 +61,7 @@ def _ends_as(calm, folder):
 # Each moment where nothing, and where much is there already.
 @pytest.mark.parametrize(
   ("moment", "count"),
-  [
-    pytest.param(moment, count, marks=() if fast else pytest.mark.slow)
-    for moment in kill_at.MOMENTS
-    for count, fast in ((1, False), (9, moment == "rename"))
-  ],
+  [(moment, count) for moment in kill_at.MOMENTS for count in (1, 9)],
 )
 def test_killed_at_a_moment(calm, tmp_path, moment, count):
   folder = tmp_path / "run"
@@ -73,7 +71,6 @@ def test_killed_at_a_moment(calm, tmp_path, moment, count):
   assert runtime["exit"] == "done"
 
 
-@pytest.mark.slow
 def test_killed_at_twenty_random_moments(calm, tmp_path):
   """Again and again, until twenty kills are behind it."""
   rng = np.random.default_rng(0)

@@ -25,7 +25,7 @@ COUNTS = [
   pytest.param((1,), id="1"),
   pytest.param((2,), id="2", marks=pytest.mark.slow),
   pytest.param((8,), id="8"),
-  pytest.param((1, 1), id="1-1"),
+  pytest.param((1, 1), id="1-1", marks=pytest.mark.slow),
   pytest.param((2, 2), id="2-2", marks=pytest.mark.slow),
 ]
 

@@ -52,7 +52,12 @@ def _goes_on_as(calm, folder):
 
 
 @pytest.mark.parametrize(
-  ("name", "at"), [*zip(SIGNALS, (3, 4, 7), strict=True), ("SIGTERM", 11)]
+  ("name", "at"),
+  [
+    ("SIGTERM", 3),
+    pytest.param("SIGINT", 4, marks=pytest.mark.slow),
+    ("SIGUSR1", 11),
+  ],
 )
 def test_between_updates(calm, tmp_path, name, at):
   """The step is reported while the one after it runs, which is saved."""
@@ -69,7 +74,9 @@ def test_between_updates(calm, tmp_path, name, at):
   _goes_on_as(calm, folder)
 
 
-@pytest.mark.parametrize("evaluation", [1, 2, 3])
+@pytest.mark.parametrize(
+  "evaluation", [1, pytest.param(2, marks=pytest.mark.slow), 3]
+)
 def test_in_an_evaluation(calm, tmp_path, monkeypatch, evaluation):
   """What was not scored is scored at the next start: one line a step."""
   folder, original, seen = tmp_path / "run", data.eval_batches, []
