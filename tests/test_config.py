@@ -31,23 +31,33 @@ def _tiny(file, tmp_path):
   return tiny_data.fill(_load(path=f"configs/{file}:tiny"), tmp_path)
 
 
-# Their networks and their data are each in another config that is not slow; but
-# PixelCNN++, which takes long to compile, has its contract alone there.
+# Their networks and their data are each in another config, or in another test,
+# that is not slow; `make test-all` trains them all.
 ALIKE = (
   "bmnist_any_order.py",
   "bmnist_diagonal_bilstm.py",
   "bmnist_gated_pixelcnn.py",
   "bmnist_gpt.py",
+  "bmnist_nade.py",
   "bmnist_pixelcnn_pp.py",
   "bmnist_row_lstm.py",
+  "cifar10_gpt.py",
+  "cifar10_pixelcnn_pp.py",
   "digits_gpt.py",
   "digits_pixelcnn.py",
   "digits_pixelcnn_pp.py",
+  "dna_made.py",
   "gpt2.py",
+  "jsb_gpt.py",
+  "markov_gpt.py",
+  "mnist_gated_pixelcnn.py",
+  "names_gpt.py",
   "photos_gated_pixelcnn.py",
   "photos_pixelcnn_pp.py",
-  "cifar10_gpt.py",
-  "cifar10_pixelcnn_pp.py",
+  "products_gpt.py",
+  "shakespeare_char.py",
+  "shakespeare_lstm.py",
+  "text_gpt.py",
 )
 
 
