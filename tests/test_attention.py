@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ar_jax import operations, registry
 from ar_jax.nn import attention
@@ -18,6 +19,7 @@ def model_of(length, **section):
   return registry.build("models", section, spec, head, ordering)
 
 
+@pytest.mark.slow
 def test_steps_of_any_number_equal_apply(monkeypatch):
   monkeypatch.setattr(attention, "_LEAST", 2)  # then 4, 8 and 11 slots
   L = 11

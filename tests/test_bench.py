@@ -186,6 +186,7 @@ def test_samplers_side_by_side(capsys, monkeypatch):
   assert "nearest: levels" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_passes_are_told_where_they_are_not_steps(capsys, monkeypatch):
   flags = ["--config=configs/text_gpt.py:tiny", "--batch=2", "--repeats=1"]
   flags += ["--config.model.depth=1", "--config.model.width=16"]

@@ -87,6 +87,7 @@ def test_every_network_multiplies_in_bfloat16_and_gives_float32(name):
   assert found and set(found) == {jnp.dtype(jnp.bfloat16)}
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_and_what_is_kept_is_float32():
   model, head, ordering = _parts(GPT, SPEC)
   params, batch = _params(model), _batch(SPEC)

@@ -125,6 +125,7 @@ def test_noise_of_all_steps_or_of_each_is_the_same(window, monkeypatch):
   check(case, jacobi.make(case.model, case.head, window=window))
 
 
+@pytest.mark.slow
 def test_all_given_is_scored_in_one_pass():
   case = tiny("gpt")
   x_BLC, known_BL, order, y = cases.contents(case, 0)

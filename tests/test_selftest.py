@@ -316,6 +316,7 @@ def check_run(workdir, capsys):
   return out
 
 
+@pytest.mark.slow
 def test_a_run_is_checked_on_sampled_cells(workdir, capsys):
   out = check_run(workdir, capsys)
   assert "sampled: 64 sites, all 2 values" in out

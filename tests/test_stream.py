@@ -46,24 +46,29 @@ def _draw(parts, prompts, total, key=1):
 def test_log_probs_equal_the_strided_evaluation(order, total):
   parts = _parts(order)
   drawn = _draw(parts, [np.array([], int), np.array([2, 0, 1])], total)
+  score = _score(parts)
   for row in range(2):
     np.testing.assert_allclose(
       -drawn.log_prob_model_BL[row],
-      _strided(parts, drawn.x_BLC[row, :, 0]),
+      _strided(parts, score, drawn.x_BLC[row, :, 0]),
       rtol=1e-4,
     )
 
 
-def _strided(parts, x_T):
+def _score(parts):
+  ordering, head, model, _, _ = parts
+  return evaluate.make_score(model, head, ordering, seed=0)
+
+
+def _strided(parts, score, x_T):
   """Nats of each token by windows; left to right, within a longer text."""
-  ordering, head, model, params, _ = parts
+  ordering, _, _, params, _ = parts
   end = len(x_T)
   if orders.is_identity(ordering):
     end = data.window_starts(end, LENGTH, STRIDE, inside=False)[-1] + LENGTH
   split = data.windows(np.pad(x_T, (0, end - len(x_T))), LENGTH, STRIDE)
   index_B = np.arange(split.size)
   batch = Batch(*split.get(index_B), index_B)
-  score = evaluate.make_score(model, head, ordering, seed=0)
   return score(params, batch)[batch.weight_BL > 0][: len(x_T)]
 
 
@@ -91,7 +96,7 @@ def test_rows_of_several_lengths_are_each_drawn_as_if_alone():
   parts = _parts()
   totals = [5, 13, 21, 16, 8]
   prompts = [np.arange(n) % VALUES for n in (0, 10, 2, 9, 8)]
-  drawn = _draw(parts, prompts, totals)
+  drawn, score = _draw(parts, prompts, totals), _score(parts)
   for row, total in enumerate(totals):
     alike = _draw(parts, [prompts[row]] * len(totals), total)
     np.testing.assert_array_equal(drawn.x_BLC[row, :total], alike.x_BLC[row])
@@ -100,7 +105,7 @@ def test_rows_of_several_lengths_are_each_drawn_as_if_alone():
       assert (log_BT[row, total:] == 0).all()
     np.testing.assert_allclose(
       -drawn.log_prob_model_BL[row, :total],
-      _strided(parts, drawn.x_BLC[row, :total, 0]),
+      _strided(parts, score, drawn.x_BLC[row, :total, 0]),
       rtol=1e-4,
     )
 

@@ -54,6 +54,7 @@ def _gaps(cached, naive, head, params):
   return gaps
 
 
+@pytest.mark.slow
 def test_first_difference_is_a_tie():
   model, head, params = _model()
   naive = decode.complete(model.init, model.apply, SPEC)
