@@ -115,10 +115,8 @@ def sampler(section, model, head):
 def objective(config, net):
   """The objective of a config, as a train step computes it."""
   section = configs.plain(config.objective)
-  # Runs of earlier versions have neither of them.
-  named = configs.plain(config.train).items()
-  given = {k: v for k, v in named if k in ("precision", "remat")}
-  model = compute.trained(net.model, **given)
+  precision, remat = config.train.precision, config.train.remat
+  model = compute.trained(net.model, precision, remat)
   return _build("objectives", section, model, net.head, net.ordering)
 
 

@@ -9,8 +9,19 @@ _PLACES = ("path", "valid_path", "test_path", "tokenizer", "data_dir")
 _PLACES = (*(f"data.{name}" for name in _PLACES), "ordering.path")
 
 
+_TRAIN = ("batch_size", "steps", "accumulate", "ema_decay", "log_every")
+_TRAIN += ("eval_every", "save_every", "save_minutes", "keep", "keep_best")
+_TRAIN += ("keep_every", "trackers", "precision", "remat")
+
+
 def check_numbers(config):
-  """UsageError for a number of the config that is none."""
+  """UsageError for a number of the config that is none, or is not there."""
+  for key in _TRAIN:
+    if key not in config.train:
+      raise errors.UsageError(
+        f"config.train.{key} is missing: this config is of an earlier version;"
+        " start a new run from one made with configs/base.py"
+      )
   least = {
     "seed": 0,
     "train.batch_size": 1,

@@ -160,6 +160,14 @@ def test_g7_a_mistyped_key_or_value(tmp_path, refused, flag, pattern):
   refused(_train(tmp_path, MARKOV, f"--config.{flag}"), 2, pattern)
 
 
+def test_g7_a_run_of_an_earlier_version(run, refused):
+  values = json.loads((run / "config.json").read_text())
+  del values["train"]["keep_every"]
+  (run / "config.json").write_text(json.dumps(values))
+  told = "config.train.keep_every is missing: .* earlier version"
+  refused(["train", f"--workdir={run}"], 2, told)
+
+
 @pytest.mark.parametrize("value", [2, -1])
 def test_g8_a_value_out_of_range(tmp_path, refused, value):
   x = np.zeros((20, 784), np.int16)

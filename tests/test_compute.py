@@ -11,8 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from ar_jax import assemble, compute, errors, registry, train
-from ar_jax import config as configs
+from ar_jax import compute, errors, registry, train
 from ar_jax.nn import position
 from ar_jax.types import Batch, DataSpec
 
@@ -176,17 +175,6 @@ def _temporaries():
 def test_unknown_names_are_refused(options, said):
   with pytest.raises(errors.UsageError, match=said):
     compute.trained(None, **options)
-
-
-def test_a_run_of_before_is_trained_as_it_was():
-  plain = configs.plain(configs.load(ROOT / "configs/text_gpt.py:tiny"))
-  del plain["train"]["precision"], plain["train"]["remat"]
-  config = configs.restore(plain)
-  net = assemble.network(config, SPEC)
-  objective = assemble.objective(config, net)
-  params = jax.eval_shape(net.model.init, jax.random.key(0))
-  nats_BL, _ = jax.eval_shape(objective, params, _batch(SPEC), None)
-  assert nats_BL.dtype == jnp.float32
 
 
 if __name__ == "__main__":
