@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ar_jax import errors
+from ar_jax import errors, optim
 from ar_jax.types import TrainState
 
 
@@ -133,7 +133,9 @@ def fit(
     NumericalError: a loss or a gradient that is not finite; no later state was
       handed on.
   """
-  report = functools.partial(_report, on_step, _names(state.params))
+  paths = jax.tree_util.tree_leaves_with_path(state.params)
+  names = [optim.path_name(path) for path, _ in paths]
+  report = functools.partial(_report, on_step, names)
   pending = None
   for step in range(int(state.step), steps):
     batch = batch_at(step)
@@ -149,20 +151,14 @@ def fit(
   return state
 
 
-def _names(params):
-  """Paths of the parameters, in the order of jax.tree.leaves."""
-  paths = jax.tree_util.tree_flatten_with_path(params)[0]
-  return [jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in paths]
-
-
-def _report(on_step, leaves, step, metrics, index_B):
+def _report(on_step, names, step, metrics, index_B):
   """Hands the figures of a step on, if they are numbers."""
   values = {k: float(v) for k, v in jax.device_get(metrics).items()}
   bad_leaf = int(values.pop("bad_leaf"))
   if math.isfinite(values["nats"]) and math.isfinite(values["grad_norm"]):
     on_step(step, values)
     return
-  bad = "" if bad_leaf < 0 else f", first in that of {leaves[bad_leaf]}"
+  bad = "" if bad_leaf < 0 else f", first in that of {names[bad_leaf]}"
   raise errors.NumericalError(
     f"step {step}, examples {_range(index_B)}: the loss is {values['nats']}"
     f" nats, the norm of its gradient {values['grad_norm']}{bad}; nothing was"

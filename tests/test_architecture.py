@@ -61,7 +61,7 @@ CORE = {
   "preflight": ("errors", "checkpoint", "config"),
   "config": ("errors", "registry"),
   "peer_step": ("errors", "config", "optim"),
-  "train": ("types", "errors", "likelihood", "data"),
+  "train": ("types", "errors", "likelihood", "data", "optim.path_name"),
   "evaluate": ("types", "errors", "likelihood", "data", "parallel"),
   "report": ("types", "errors", "likelihood", "data", "writer"),
   "__main__": ("errors", "registry"),
