@@ -313,7 +313,7 @@ class Checkpoints:
       except (OSError, ValueError) as e:
         shutil.rmtree(commit.part(self.path(step)), ignore_errors=True)
         if last or jax.process_count() > 1:
-          need = sum(np.asarray(a).nbytes for a in jax.tree.leaves(tree))
+          need = sum(a.nbytes for a in jax.tree.leaves(tree))
           raise self._unwritten(step, e, need) from e
         time.sleep(_RETRY_SECONDS)
     if jax.process_index() == 0:
