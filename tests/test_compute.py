@@ -1,7 +1,6 @@
 """bfloat16 and remat: what a train step computes stays what it is."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -15,7 +14,6 @@ from ar_jax import compute, errors, registry, train
 from ar_jax.nn import position
 from ar_jax.types import Batch, DataSpec
 
-ROOT = pathlib.Path(__file__).parent.parent
 MODELS = registry.names("models")
 SPEC = DataSpec((16,), 1, 5)
 GPT = dict(name="gpt", depth=1, width=16, heads=2, dropout=0.2)

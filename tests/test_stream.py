@@ -51,7 +51,7 @@ def test_log_probs_equal_the_strided_evaluation(order, total):
     np.testing.assert_allclose(
       -drawn.log_prob_model_BL[row],
       _strided(parts, score, drawn.x_BLC[row, :, 0]),
-      rtol=1e-4,
+      rtol=1e-5,
     )
 
 
@@ -106,7 +106,7 @@ def test_rows_of_several_lengths_are_each_drawn_as_if_alone():
     np.testing.assert_allclose(
       -drawn.log_prob_model_BL[row, :total],
       _strided(parts, score, drawn.x_BLC[row, :total, 0]),
-      rtol=1e-4,
+      rtol=1e-5,
     )
 
 
