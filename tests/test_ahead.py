@@ -3,25 +3,9 @@
 import threading
 
 import pytest
+from tiny_run import config as tiny_config
 
 from ar_jax import assemble, data, launch
-from ar_jax import config as configs
-
-OVERRIDES = {
-  "data.length": 8,
-  "data.train_size": 20,
-  "data.valid_size": 6,
-  "model.depth": 1,
-  "model.width": 16,
-  "model.heads": 2,
-  "train.batch_size": 6,
-  "train.steps": 7,
-  "train.eval_every": 3,
-  "train.save_every": 2,
-  "train.log_every": 1,
-  "evaluate.batch_size": 6,
-  "evaluate.baselines": (),
-}
 
 
 def test_batches_made_ahead_are_those_of_their_steps():
@@ -126,7 +110,9 @@ def test_the_step_is_traced_once_in_a_run_and_once_when_it_goes_on(
 
   monkeypatch.setattr(assemble, "objective", counted)
   view = launch.SILENT._replace(stepped=stepped)
-  config = configs.load("configs/markov_gpt.py:tiny", OVERRIDES.items())
+  config = tiny_config(
+    **{"train.accumulate": 1, "train.steps": 7, "train.eval_every": 3}
+  )
   with pytest.raises(_Stopped):
     launch.train(config, tmp_path / "run", view)
   assert len(traces) == 1

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import tiny_run
+from damage import flip
 
 import ar_jax
 from ar_jax import __main__ as program
@@ -73,15 +74,9 @@ def _state_file(run, step):
   return max((f for f in files if f.is_file()), key=lambda f: f.stat().st_size)
 
 
-def _flip(file):
-  data = bytearray(file.read_bytes())
-  data[len(data) // 2] ^= 1
-  file.write_bytes(data)
-
-
 def test_g1_a_flipped_bit(run, refused, capsys):
   file = _state_file(run, 4)
-  _flip(file)
+  flip(file)
   wanted = rf"step 4: {file} has sha256 \w{{64}}, was committed with \w{{64}}"
   refused(_sample(run, "--checkpoint=4"), 3, wanted)
   assert ar_jax.load(run).step == 2

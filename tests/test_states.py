@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from damage import flip, flipped
 
 from ar_jax import commit, errors, states, train
 
@@ -43,12 +44,6 @@ def _same(found, wanted):
     assert a.dtype == b.dtype
 
 
-def _flip(path):
-  data = bytearray(path.read_bytes())
-  data[len(data) // 2] ^= 4
-  path.write_bytes(data)
-
-
 def _largest(folder):
   files = [p for p in folder.rglob("*") if p.is_file()]
   return max((p for p in files if p.name != commit.MANIFEST), key=_size)
@@ -80,7 +75,7 @@ def test_the_copy_is_taken_at_the_call(tmp_path):
   kept.close()
 
 
-@pytest.mark.parametrize("damage", [_flip, os.remove])
+@pytest.mark.parametrize("damage", [flip, os.remove])
 @pytest.mark.parametrize("of", [_largest, lambda f: f / commit.MANIFEST])
 def test_a_damaged_state_is_passed_over_with_a_warning(kept, damage, of):
   kept, warnings = kept
@@ -106,17 +101,9 @@ def test_a_damaged_state_is_passed_over_with_a_warning(kept, damage, of):
 def test_two_hundred_flipped_bits_are_seen(kept):
   """Orbax itself restores most of them without a word."""
   kept, _ = kept
-  rng = np.random.default_rng(1)
-  files = sorted(p for p in kept.path(4).rglob("*") if p.is_file() and _size(p))
-  for n in range(200):
-    path = files[n % len(files)]
-    right = path.read_bytes()
-    wrong = bytearray(right)
-    wrong[rng.integers(len(wrong))] ^= 1 << rng.integers(8)
-    path.write_bytes(wrong)
+  for _ in flipped(kept.path(4), 200, seed=1):
     with pytest.raises(errors.DataError, match="checkpoint of step 4"):
       kept.restore(LIKE, 4)
-    path.write_bytes(right)
   _same(kept.restore(LIKE, 4), state_at(4))
 
 
