@@ -195,7 +195,7 @@ def test_model(name, number, record_property):
       case = model_case(name, number, orders, y)
       checks = forward_checks(case, chunks=(orders, y) == (names[0], "none"))
       if (orders, y) == last:
-        checks |= full_checks(case, section, number)
+        checks |= full_checks(case, section)
       subject = f"{name}[{number}]  float64  orders {orders}  y {y}"
       run(record_property, subject, checks)
   if (name, number) in FLOAT32:
@@ -216,6 +216,20 @@ def test_model(name, number, record_property):
       run(record_property, subject, checks)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.names("models"))
+def test_chunks_cut_anywhere(name, record_property):
+  """Of the first entry; a program for each length takes its time."""
+  section = section_of("models", name, 0)
+  y = "given" if section["spec"].conditions else "none"
+  orders = order_names(section)[-1]
+  with contract.precision("float64"):
+    case = model_case(name, 0, orders, y)
+    check = dict(cuts=lambda: contract.extend_equals_apply(case))
+    subject = f"{name}[0]  float64  orders {orders}  y {y}"
+    run(record_property, subject, check)
+
+
 def forward_checks(case, chunks):
   """What is checked under all orders, with and without conditions."""
   checks = dict(
@@ -234,17 +248,13 @@ def forward_checks(case, chunks):
   return checks
 
 
-def full_checks(case, section, number):
-  """What is checked once for an entry: samplers, capacity, and of the first
-  entry of a model all cuts of a chunk.
-  """
+def full_checks(case, section):
+  """What is checked once for an entry: samplers, chunks, capacity."""
   sampler = ancestral.make(case.model, case.head)
   naive_sampler = ancestral.make(naive(case.model, case.spec), case.head)
   checks = {
     "init": lambda: contract.initialized(case.model),
-    "extend": lambda: contract.extend_equals_apply(
-      case, None if number == 0 else (1,)
-    ),
+    "extend": lambda: contract.extend_equals_apply(case, (1,)),
     "cached = naive": lambda: contract.cached_equals_naive(
       case, sampler, naive_sampler
     ),
