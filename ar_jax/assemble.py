@@ -37,6 +37,12 @@ def dataset(config):
       follows.
   """
   made = _build("datasets", configs.plain(config.data))
+  check_dataset(config, made)
+  return made
+
+
+def check_dataset(config, made):
+  """The checks of `dataset`, of a Dataset that is there."""
   name = config.evaluate.split
   if name not in made.splits:
     raise errors.UsageError(
@@ -51,7 +57,6 @@ def dataset(config):
         f"in the order {config.ordering.name} the fill of short items gives"
         " their length away; score it too: --config.data.fill=scored"
       )
-  return made
 
 
 def kept(config):
@@ -148,7 +153,12 @@ def train_step(config, net, tx, layout, debug=False):
 
   debug: whether it checks every number; see parallel.Layout.
   """
-  make = functools.partial(
+  return layout.compile(step_maker(config, net, tx), debug)
+
+
+def step_maker(config, net, tx):
+  """(reduce=...) -> the pure train step of a config."""
+  return functools.partial(
     train.make_train_step,
     objective(config, net),
     tx,
@@ -156,7 +166,6 @@ def train_step(config, net, tx, layout, debug=False):
     accumulate=config.train.accumulate,
     ema_decay=config.train.ema_decay,
   )
-  return layout.compile(make, debug)
 
 
 def baselines(config, spec):

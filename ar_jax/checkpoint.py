@@ -124,26 +124,42 @@ def _who(said):
 def write_record(workdir, name, values):
   """Writes `name`.json whole or not at all."""
   workdir = pathlib.Path(workdir)
-  text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-  part = workdir / f".{name}.json.part"
   try:
     (workdir / "reports").mkdir(parents=True, exist_ok=True)
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, workdir / f"{name}.json")
   except OSError as e:
     raise errors.StorageError(f"cannot write {workdir}: {e.strerror}") from e
+  write_json(workdir / f"{name}.json", values)
+
+
+def write_json(file, values):
+  """Writes JSON data whole or not at all; StorageError where that fails."""
+  text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+  part = file.with_name(f".{file.name}.part")
+  try:
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, file)
+  except OSError as e:
+    raise errors.StorageError(
+      f"cannot write {file.parent}: {e.strerror}"
+    ) from e
 
 
 def read_record(workdir, name):
   """The JSON data of `name`.json; DataError where there is none."""
   file = pathlib.Path(workdir) / f"{name}.json"
+  return read_json(
+    file,
+    f"{workdir} holds no run: {file} is missing; `ar_jax train --config=..."
+    " --workdir=...` makes one",
+  )
+
+
+def read_json(file, missing):
+  """The JSON data of a file; DataError that says `missing` without it."""
   try:
     return json.loads(file.read_text(encoding="utf-8"))
   except OSError as e:
-    raise errors.DataError(
-      f"{workdir} holds no run: {file} is missing; `ar_jax train"
-      " --config=... --workdir=...` makes one"
-    ) from e
+    raise errors.DataError(missing) from e
   except ValueError as e:
     raise errors.DataError(f"{file} is no JSON: {e}") from e
 

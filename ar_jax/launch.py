@@ -10,6 +10,7 @@ import jax
 
 from ar_jax import (
   assemble,
+  beginning,
   checkpoint,
   cost,
   data,
@@ -87,22 +88,18 @@ def train(
   workdir = pathlib.Path(workdir)
   with _together(), preemption.Watch() as watch:
     with watch.interruptible():
-      parts, first_state = _prepare(config, workdir, init_from, debug)
+      parts, first_state = prepare(config, workdir, init_from, debug)
       # Both refuse before anything is written.
       like = jax.eval_shape(first_state)
       parts = parts._replace(memory=_memory(workdir, parts, like))
-    with _directory(workdir, parts.config, view) as (lock, checkpoints):
-      with watch.interruptible():
-        checkpoints.check_room(like)
-        if parallel.agreed(checkpoint.exists(workdir)):
-          preflight.check_config(parts.config, workdir)
-          start = _go_on(
-            workdir, first_state, parts, checkpoints, view, allow_data_change
-          )
-        else:
-          start = _begin(workdir, first_state, parts, checkpoints, init_from)
-      trained = _train(workdir, parts, *start, view, watch, lock, checkpoints)
-  return trained, parts.dataset
+    given = init_from, allow_data_change
+    with started(workdir, parts, first_state, view, watch, *given) as (
+      state,
+      keep,
+    ):
+      if keep is not None:
+        state = _fit(parts, state, keep)
+  return opened(workdir, parts, state), parts.dataset
 
 
 @contextlib.contextmanager
@@ -119,8 +116,8 @@ def _together():
     ) from e
 
 
-def _prepare(config, workdir, init_from, debug):
-  """(_Parts, () -> the first state) of a run; nothing is written."""
+def prepare(config, workdir, init_from=None, debug=False):
+  """(Parts, () -> the first state) of a run; nothing is written."""
   config = assemble.kept(config)
   preflight.check_numbers(config)
   if checkpoint.exists(workdir):
@@ -134,8 +131,17 @@ def _prepare(config, workdir, init_from, debug):
   layout = assemble.layout(config)
   source = None if init_from is None else runs.load(init_from)
   step = assemble.train_step(config, net, tx, layout, debug)
-  parts = _Parts(config, dataset, net, tx, step, layout)
-  return parts, functools.partial(_first_state, parts, source)
+  parts = Parts(config, dataset, net, tx, step, layout)
+  return parts, functools.partial(beginning.first_state, parts, source)
+
+
+def prepare_like(parts, config, workdir):
+  """`prepare` of a run whose config differs from another's in the seed."""
+  config = assemble.kept(config)
+  if checkpoint.exists(workdir):
+    preflight.check_config(config, workdir)
+  parts = parts._replace(config=config)
+  return parts, functools.partial(beginning.first_state, parts, None)
 
 
 @contextlib.contextmanager
@@ -154,7 +160,7 @@ def _directory(workdir, config, view):
       yield held, checkpoints
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
   """What a run is put together from."""
 
   config: Any
@@ -166,54 +172,108 @@ class _Parts(NamedTuple):
   memory: int | None = None
 
 
-def _train(workdir, parts, state, progress, view, watch, lock, checkpoints):
-  """The Run that training from `state` on ends with."""
+@contextlib.contextmanager
+def started(
+  workdir,
+  parts,
+  first_state,
+  view,
+  watch,
+  init_from=None,
+  allow_data_change=False,
+):
+  """A run in its directory, that nobody else trains in meanwhile.
+
+  Yields:
+    (the state that training goes on from, its keeper.Keeper; None: nothing is
+    left to train). How what runs within ends is written down.
+  """
+  config, dataset = parts[:2]
+  with _directory(workdir, config, view) as (lock, checkpoints):
+    with watch.interruptible():
+      checkpoints.check_room(jax.eval_shape(first_state))
+      if parallel.agreed(checkpoint.exists(workdir)):
+        preflight.check_config(config, workdir)
+        state, progress = _go_on(
+          workdir, first_state, parts, checkpoints, view, allow_data_change
+        )
+      else:
+        state, progress = beginning.begin(
+          workdir, first_state, parts, checkpoints, init_from
+        )
+    state = parts.layout.place(state)
+    step = int(state.step)
+    view.started(cost.about(config, parts.net, dataset, step, parts.memory))
+    if step >= config.train.steps and not (progress or {}).get("unscored"):
+      yield state, None
+      return
+    attendance = _IDLE
+    if parallel.is_first():
+      attendance = record.Attendance(workdir, lock, step)
+    with (
+      _told(attendance, checkpoints),
+      contextlib.closing(_log(workdir, config, step, view)) as log,
+    ):
+      yield (
+        state,
+        keeper.Keeper(
+          opened(workdir, parts, state),
+          dataset,
+          log=log,
+          checkpoints=checkpoints,
+          watch=watch,
+          view=view,
+          attendance=attendance,
+          progress=progress,
+        ),
+      )
+      checkpoints.wait()
+
+
+def opened(workdir, parts, state):
+  """The run.Run of a state."""
   config, dataset, net = parts[:3]
-  layout = parts.layout
-  state = layout.place(state)
-  view.started(cost.about(config, net, dataset, int(state.step), parts.memory))
-  opened = runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
-  finished = opened.step >= config.train.steps
-  if finished and not (progress or {}).get("unscored"):
-    return opened
-  first = parallel.is_first()
-  attendance = record.Attendance(workdir, lock, opened.step) if first else _IDLE
-  steps, batch_size = config.train.steps, config.train.batch_size
-  batches = data.train_batches(
-    dataset.splits["train"], batch_size, config.seed, layout.rows(batch_size)
-  )
-  with (
-    _told(attendance, checkpoints),
-    contextlib.closing(_log(workdir, config, opened.step, view)) as log,
-    data.ahead(
-      lambda step: layout.feed(batches(step)), opened.step, steps
-    ) as batch_at,
-  ):
-    keep = keeper.Keeper(
-      opened,
-      dataset,
-      log=log,
-      checkpoints=checkpoints,
-      watch=watch,
-      view=view,
-      attendance=attendance,
-      progress=progress,
-    )
+  return runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
+
+
+def batches(parts, rows):
+  """(step) -> the rows of its batch that are asked for, as data.train_batches.
+
+  Runs of one `shuffle_seed` see the same batches, whatever their seed.
+  """
+  config = parts.config
+  seed = config.train.shuffle_seed
+  seed = config.seed if seed is None else seed
+  split = parts.dataset.splits["train"]
+  return data.train_batches(split, config.train.batch_size, seed, rows)
+
+
+def periods(train):
+  """Updates after which a state is kept."""
+  every = train.eval_every, train.save_every, train.keep_every
+  return tuple(filter(None, every))
+
+
+def _fit(parts, state, keep):
+  """The state that training from `state` on ends with."""
+  config, layout = parts.config, parts.layout
+  steps = config.train.steps
+  rows_at = batches(parts, layout.rows(config.train.batch_size))
+  with data.ahead(
+    lambda step: layout.feed(rows_at(step)), int(state.step), steps
+  ) as batch_at:
     keep.begin()
-    periods = config.train.eval_every, config.train.save_every
-    state = training.fit(
+    return training.fit(
       state,
       parts.train_step,
       batch_at,
       runs.keys(config)[1],
       steps=steps,
-      every=tuple(filter(None, (*periods, config.train.keep_every))),
+      every=periods(config.train),
       on_step=keep.on_step,
       on_state=lambda n, state: keep.on_state(n, layout.place(state)),
       due=keep.due,
     )
-    checkpoints.wait()
-  return runs.opened(workdir, config, dataset.spec, dataset.media, net, state)
 
 
 def _log(workdir, config, step, view):
@@ -257,69 +317,6 @@ def _memory(workdir, parts, like):
   return cost.memory(parts.train_step, parts.layout, like, *train)
 
 
-def write(workdir, config, spec, media, params):
-  """Makes a run at step 0 of parameters that come from elsewhere.
-
-  Args:
-    workdir: directory; must not hold a run.
-    config: locked ConfigDict, whose network `params` fit.
-    spec: DataSpec.
-    media: JSON data of a Dataset.
-    params: pytree.
-  Returns:
-    run.Run.
-  Raises:
-    DataError: the parameters do not fit; says which.
-  """
-  net = assemble.network(config, spec)
-  tx = assemble.optimizer(config)
-  like = jax.eval_shape(lambda: runs.first_state(config, net, tx))
-  wrong = checkpoint.difference(params, like.params)
-  if wrong is not None:
-    raise errors.DataError(f"the parameters do not fit the config: {wrong}")
-  state = training.init_state(params, tx, config.train.ema_decay)
-  if checkpoint.exists(workdir):
-    raise errors.UsageError(
-      f"{workdir} already holds a run; choose another --workdir"
-    )
-  with contextlib.closing(states.Checkpoints(workdir)) as checkpoints:
-    _save_first(workdir, checkpoints, state)
-  _create(workdir, config, spec, media, record.first({}))
-  return runs.opened(pathlib.Path(workdir), config, spec, media, net, state)
-
-
-def _create(workdir, config, spec, media, run):
-  checkpoint.create(
-    workdir, config=configs.plain(config), spec=spec, media=media, run=run
-  )
-
-
-def _save_first(workdir, checkpoints, state):
-  """Keeps a first state that the config cannot make again."""
-  if any(checkpoints.steps()):  # that of step 0 is of a start that was killed
-    raise errors.DataError(
-      f"{workdir}/checkpoints holds states, but there is no run; remove it, or"
-      " choose another --workdir"
-    )
-  checkpoints.drop_after(-1)
-  checkpoints.save(state)
-  checkpoints.wait()
-
-
-def _begin(workdir, first_state, parts, checkpoints, init_from):
-  """(state, progress) of a run that is new; makes its directory."""
-  config, dataset = parts[:2]
-  if init_from is None:
-    state = parts.layout.make(first_state)
-  else:  # the other run may be gone when this one goes on
-    state = parts.layout.place(first_state())
-    _save_first(workdir, checkpoints, state)
-  if parallel.is_first():
-    about = record.first(data.fingerprints(dataset), init_from)
-    _create(workdir, config, dataset.spec, dataset.media, about)
-  return state, None
-
-
 def _go_on(workdir, first_state, parts, checkpoints, view, allow_data_change):
   """(state, progress) of the last checkpoint, or of the start without one."""
   config, dataset = parts[:2]
@@ -361,23 +358,3 @@ def _go_on(workdir, first_state, parts, checkpoints, view, allow_data_change):
     checkpoints.drop_after(done)  # only those that were passed over
     checkpoint.write_record(workdir, "config", configs.plain(config))
   return parts.layout.make(first_state) if state is None else state, progress
-
-
-def _first_state(parts, source):
-  """The state before the first update, of another run's parameters or not."""
-  state = runs.first_state(parts.config, parts.net, parts.tx)
-  if source is None:
-    return state
-  return _from_run(state, source, parts.dataset, parts.config, parts.tx)
-
-
-def _from_run(state, source, dataset, config, tx):
-  """The first state of a run that starts from another one's parameters."""
-  wrong = checkpoint.difference(source.params, state.params)
-  if wrong is None and not inputs.same_values(source, dataset):
-    wrong = "it reads other values, or the same ones in another sense"
-  if wrong is not None:
-    raise errors.DataError(
-      f"--init_from: {source.workdir} does not fit this run: {wrong}"
-    )
-  return training.init_state(source.params, tx, config.train.ema_decay)

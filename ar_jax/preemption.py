@@ -1,8 +1,8 @@
 """Signals that ask a run to stop: it saves first.
 
-SIGTERM comes from a cluster that needs the machine, SIGUSR1 from SLURM a while
-before the time is up, SIGINT from Ctrl-C. The first one is heeded between two
-updates, the second one at once.
+SIGTERM comes from a cluster that needs the machine, SIGUSR1 or SIGUSR2 from
+SLURM a while before the time is up, SIGINT from Ctrl-C. It is heeded between
+two updates; the same one again, or Ctrl-C, at once.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import threading
 
 from ar_jax import errors
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Watch:
@@ -52,9 +52,11 @@ class Watch:
 
   def _heed(self, number, _):
     name = signal.Signals(number).name
-    if self.asked:
+    if self.asked == name or self.asked and name == "SIGINT":
       os.write(2, f"ar_jax: stopped: {name} again: at once\n".encode())
       os._exit(errors.Preempted.exit_code)
+    if self.asked:  # SLURM says the same by several
+      return
     self.asked = name
     if self._interruptible:
       raise self._preempted()

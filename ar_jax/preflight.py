@@ -9,9 +9,11 @@ _PLACES = ("path", "valid_path", "test_path", "tokenizer", "data_dir")
 _PLACES = (*(f"data.{name}" for name in _PLACES), "ordering.path")
 
 
-_TRAIN = ("batch_size", "steps", "accumulate", "ema_decay", "log_every")
+_TRAIN = ("batch_size", "steps", "shuffle_seed", "accumulate", "ema_decay")
+_TRAIN += ("log_every",)
 _TRAIN += ("eval_every", "save_every", "save_minutes", "keep", "keep_best")
 _TRAIN += ("keep_every", "trackers", "precision", "remat")
+_OPTIONAL = ("train.shuffle_seed", "train.save_every", "train.keep_every")
 
 
 def check_numbers(config):
@@ -27,6 +29,7 @@ def check_numbers(config):
     "train.batch_size": 1,
     "train.accumulate": 1,
     "train.steps": 1,
+    "train.shuffle_seed": 0,
     "train.log_every": 1,
     "train.eval_every": 1,
     "train.save_every": 1,
@@ -38,7 +41,7 @@ def check_numbers(config):
   values = configs.flat(configs.plain(config))
   for key, low in least.items():
     value = values.get(key)
-    if value is None and key in ("train.save_every", "train.keep_every"):
+    if value is None and key in _OPTIONAL:
       continue
     if type(value) is not int or value < low:
       raise errors.UsageError(

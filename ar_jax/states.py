@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from ar_jax import checkpoint, commit, errors
 
 _STATE = "state"
 _RETRY_SECONDS = 1.0
+_SAVING = threading.Lock()  # two saves at once would wait for each other
 
 
 def _tell(message):
@@ -304,9 +306,10 @@ class Checkpoints:
     """In the background: the state, its manifest, then the older ones."""
     for last in (False, True):
       try:
-        if jax.process_count() == 1:
-          self._start(step, tree)
-        self._orbax.wait_until_finished()
+        with _SAVING:
+          if jax.process_count() == 1:
+            self._start(step, tree)
+          self._orbax.wait_until_finished()
         if jax.process_index() == 0:
           commit.commit(self.path(step), about)
         break
@@ -385,11 +388,8 @@ def _finite(score):
 
 
 def _size(count):
-  for unit in ("B", "kB", "MB"):
-    if count < 1000:
-      return f"{count:.0f} {unit}"
-    count /= 1000
-  return f"{count:.1f} GB"
+  power = min(3, (len(str(int(count))) - 1) // 3)
+  return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
 def _orbax():

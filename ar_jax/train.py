@@ -1,7 +1,6 @@
 """The train step, and the one loop that calls it."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -123,8 +122,9 @@ def fit(
     run_key: key of the run.
     steps: updates in all.
     every: tuple of periods in updates; on_state is called at each.
-    on_step: (step, metrics as floats), called one step late so that the
-      device never waits for the host.
+    on_step: (step, metrics: floats, or arrays where the step has several
+      members), called one step late so that the device never waits for the
+      host.
     on_state: (step, state), at multiples of `every` and after the last one.
     due: (step) -> whether on_state is called at this one too.
   Returns:
@@ -153,15 +153,19 @@ def fit(
 
 def _report(on_step, names, step, metrics, index_B):
   """Hands the figures of a step on, if they are numbers."""
-  values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-  bad_leaf = int(values.pop("bad_leaf"))
-  if math.isfinite(values["nats"]) and math.isfinite(values["grad_norm"]):
-    on_step(step, values)
+  values = {k: np.asarray(v) for k, v in jax.device_get(metrics).items()}
+  leaf = values.pop("bad_leaf").ravel()
+  nats, norm = values["nats"].ravel(), values["grad_norm"].ravel()
+  finite = np.isfinite(nats) & np.isfinite(norm)
+  if finite.all():
+    on_step(step, {k: v if v.ndim else v.item() for k, v in values.items()})
     return
-  bad = "" if bad_leaf < 0 else f", first in that of {names[bad_leaf]}"
+  n = int(np.argmin(finite))
+  bad = "" if leaf[n] < 0 else f", first in that of {names[leaf[n]]}"
+  member = f", member {n}" if finite.size > 1 else ""
   raise errors.NumericalError(
-    f"step {step}, examples {_range(index_B)}: the loss is {values['nats']}"
-    f" nats, the norm of its gradient {values['grad_norm']}{bad}; nothing was"
+    f"step {step}{member}, examples {_range(index_B)}: the loss is {nats[n]}"
+    f" nats, the norm of its gradient {norm[n]}{bad}; nothing was"
     " saved from here on. Lower config.optimizer.lr, or set"
     " config.optimizer.clip"
   )

@@ -155,6 +155,7 @@ def get_base():
     train=dict(
       batch_size=16,
       steps=2000,
+      shuffle_seed=config_dict.placeholder(int),
       accumulate=1,
       ema_decay=config_dict.placeholder(float),
       log_every=20,

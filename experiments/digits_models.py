@@ -60,8 +60,8 @@ def sweep():
 def report(rows, folder):
   """The table of networks and bars, and curves.png in `folder`."""
   curves = {
-    _NAMES[key]: _curve(folder / f"{number:03d}", STEPS[key])
-    for number, key in enumerate(STEPS)
+    _NAMES[key]: _curve(row["workdir"], STEPS[key])
+    for key, row in zip(STEPS, rows, strict=True)
   }
   _draw(curves, rows[0]["baselines"], folder / "curves.png")
   table = Table(title="test bits/dim of 8x8 digits, given the label")

@@ -27,7 +27,7 @@ import math
 import numpy as np
 from rich.table import Table
 
-from ar_jax import assemble, compare, likelihood
+from ar_jax import assemble, checkpoint, compare, likelihood
 from ar_jax import config as configs
 from ar_jax.datasets import ising
 from configs import base
@@ -178,8 +178,8 @@ def sweep(arg=None):
 
 def report(rows, folder):
   """The tables; order_ablation.md and its pictures in `folder`."""
-  for number, row in enumerate(rows):
-    with np.load(folder / f"{number:03d}" / "reports" / "maps.npz") as file:
+  for row in rows:
+    with np.load(row["workdir"] / "reports" / "maps.npz") as file:
       row["maps"] = file["site_nats"], file["step_nats"]
   tables, page = [], [_HEAD]
   for data in dict.fromkeys(row["cell"]["tags"]["data"] for row in rows):
@@ -218,11 +218,8 @@ def _truth(row, data):
   """Exact -log p of each item in nats, or None where it is not known."""
   if data not in ("ising", "positions", "products"):
     return None
-  own = ("config", "tags", "split")
-  cell = row["cell"]
-  overrides = {k: v for k, v in cell.items() if k not in own}
-  config = configs.load(cell["config"], overrides.items())
-  split = assemble.dataset(config).splits[cell["split"]]
+  config = configs.restore(checkpoint.read_record(row["workdir"], "config"))
+  split = assemble.dataset(config).splits[row["cell"]["split"]]
   if data == "products":
     return np.full(split.size, split.entropy)  # all pairs are as likely
   x_NLC = split.get(np.arange(split.size))[0]

@@ -78,8 +78,8 @@ def sweep(arg=None):
 def report(rows, folder):
   """The tables; writes sampling_cost.md and its pictures."""
   found = []
-  for number, row in enumerate(rows):
-    figures = _kept(folder / f"{number:03d}", _measure)
+  for row in rows:
+    figures = _kept(row["workdir"], _measure)
     tags = row["cell"]["tags"]
     label = NETWORKS[tags["network"]]
     found.append(dict(figures, network=label, length=tags["size"] ** 2))

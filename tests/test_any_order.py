@@ -130,6 +130,7 @@ def test_what_one_order_cannot_be_asked(tmp_path):
     run.in_passes(3)
 
 
+@pytest.mark.slow
 def test_few_passes_are_an_approximation(tmp_path, capsys):
   workdir = _trained(
     tmp_path,

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ar_jax import __main__ as program
-from ar_jax import completion, errors, launch, ordering, registry
+from ar_jax import beginning, completion, errors, ordering, registry
 from ar_jax import config as configs
 from ar_jax import run as runs
 from ar_jax.types import DataSpec
@@ -21,7 +21,7 @@ def run(tmp_path_factory):
   folder = tmp_path_factory.mktemp("completion") / "run"
   net = _network(config, dataset.spec)
   params = jax.jit(net.model.init)(jax.random.key(0))
-  launch.write(folder, config, dataset.spec, dataset.media, params)
+  beginning.write(folder, config, dataset.spec, dataset.media, params)
   return runs.load(folder)
 
 

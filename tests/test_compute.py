@@ -138,6 +138,7 @@ def test_remat_changes_neither_loss_nor_gradient(plain, policy):
     np.testing.assert_allclose(o, g, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_remat_needs_less_memory():
   # Else XLA on CPU computes anew at once what it has forgotten; the flag has
   # to be there when it starts.

@@ -11,7 +11,7 @@ import tiny_data
 from PIL import Image
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, completion, errors, launch, registry
+from ar_jax import assemble, beginning, completion, errors, registry
 from ar_jax import config as configs
 from ar_jax import ordering as orders
 from ar_jax import run as runs
@@ -278,7 +278,7 @@ def _written(tmp_path_factory, path):
   net = assemble.network(config, dataset.spec)
   params = jax.jit(net.model.init)(jax.random.key(0))
   folder = tmp_path_factory.mktemp("conditionals") / "run"
-  launch.write(folder, config, dataset.spec, dataset.media, params)
+  beginning.write(folder, config, dataset.spec, dataset.media, params)
   return runs.load(folder)
 
 

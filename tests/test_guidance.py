@@ -202,6 +202,7 @@ def test_figures_of_scales(digits, tmp_path):
   assert tradeoff.draw(result, tmp_path).stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "changes",
   [

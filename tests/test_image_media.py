@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ar_jax import assemble, drawing, errors, launch, page, registry
+from ar_jax import assemble, beginning, drawing, errors, page, registry
 from ar_jax import config as configs
 from ar_jax import media as mediums
 from ar_jax import run as runs
@@ -210,7 +210,7 @@ def test_the_report_shows_a_grid_and_each_sample(tmp_path, monkeypatch):
   net = assemble.network(config, dataset.spec)
   params = jax.jit(net.model.init)(jax.random.key(0))
   folder = tmp_path / "run"
-  run = launch.write(folder, config, dataset.spec, dataset.media, params)
+  run = beginning.write(folder, config, dataset.spec, dataset.media, params)
   shown = _pictures(page._samples(run, [""], num=4, seed=1))
   assert list(shown) == ["All samples", *(f"Sample {n}" for n in range(1, 5))]
   drawn = run.sample(jax.random.key(1), 4)

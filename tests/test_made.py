@@ -177,6 +177,7 @@ MUTANTS = dict(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutants_are_caught(name, tmp_path):
   change, section, check, match = MUTANTS[name]

@@ -104,6 +104,7 @@ def trained(tmp_path_factory):
     return launch.train(config, folder / "run")[0]
 
 
+@pytest.mark.slow
 def test_probabilities_of_all_texts_sum_to_one(trained):
   """Over texts that end, and those that fill the item without an end."""
   letters = [""]

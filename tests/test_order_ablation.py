@@ -5,7 +5,7 @@ import pytest
 import tiny_data
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, compare
+from ar_jax import assemble, compare, sweep
 from ar_jax import config as configs
 from ar_jax.datasets import ising
 
@@ -59,6 +59,7 @@ def test_arguments_it_does_not_know_are_refused(study):
     study.sweep("data=isin")
 
 
+@pytest.mark.slow
 def test_figures_of_a_small_study(tmp_path, capsys):
   text = STUDY.read_text()
   start = text.index("_IMAGES = (")
@@ -79,8 +80,9 @@ def test_figures_of_a_small_study(tmp_path, capsys):
     split = assemble.dataset(config).splits["test"]
   assert "GPT, bits/image" in out
   nats = []  # by order, then by seed
-  for number in range(4):
-    with np.load(runs / f"{number:03d}" / "reports" / "items.npz") as file:
+  for cell in sweep.load(runs):
+    reports = sweep.workdir(runs, cell) / "reports"
+    with np.load(reports / "items.npz") as file:
       nats.append(file["nats"])
   cube = np.stack(nats).reshape(2, 2, -1) / np.log(2)
   x_NLC = split.get(np.arange(split.size))[0]

@@ -280,6 +280,7 @@ def test_what_numpy_reads_but_is_no_order(tmp_path):
       registry.build("orderings", section, (2, 2))
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_order_of_its_file(tmp_path):
   path = tmp_path / "order.npy"
   np.save(path, np.random.default_rng(0).permutation(64))

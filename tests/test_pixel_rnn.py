@@ -344,6 +344,7 @@ MUTANTS = dict(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_breakages_are_caught(name, mutated):
   old, new, cell, check = MUTANTS[name]

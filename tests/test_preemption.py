@@ -142,6 +142,20 @@ def test_the_second_time_at_once(tmp_path, monkeypatch, capfd):
   assert max(tiny_run.hashes(tmp_path / "run")) == 2
 
 
+def test_several_signals_of_a_cluster_are_one_wish(tmp_path):
+  """SLURM's warning, and then that it means it: the state is saved."""
+
+  def stepped(step, metrics):
+    if step == 3:
+      _raise("SIGUSR2")
+      _raise("SIGTERM")
+
+  view = launch.SILENT._replace(stepped=stepped)
+  with pytest.raises(errors.Preempted, match="SIGUSR2: the state of step"):
+    launch.train(tiny_run.config(), tmp_path / "run", view)
+  assert max(tiny_run.hashes(tmp_path / "run")) >= 3
+
+
 def test_the_signals_are_as_before_when_the_run_has_ended(calm, tmp_path):
   before = [signal.getsignal(n) for n in preemption.SIGNALS]
   shutil.copytree(calm[0], tmp_path / "run")

@@ -54,7 +54,7 @@ def test_command_of_a_document_is_taken(name, argv, monkeypatch):
   args = seen[0]
   if getattr(args, "config", None):
     configs.load(args.config, args.overrides)
-  if argv[0] == "sweep":
+  if argv[0] == "sweep" and args.folder is None:
     file, _, arg = args.study.partition(":")
     study = configs.load_module(ROOT / file)
     assert study.sweep(arg) if arg else study.sweep()

@@ -20,7 +20,16 @@ import numpy as np
 import pytest
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, cost, launch, markup, page, report, scoring
+from ar_jax import (
+  assemble,
+  beginning,
+  cost,
+  launch,
+  markup,
+  page,
+  report,
+  scoring,
+)
 from ar_jax import config as configs
 from ar_jax import run as runs
 
@@ -136,7 +145,7 @@ def markov(tmp_path_factory):
   dataset = assemble.dataset(config)
   net = assemble.network(config, dataset.spec)
   params = jax.jit(net.model.init)(jax.random.key(0))
-  run = launch.write(folder, config, dataset.spec, dataset.media, params)
+  run = beginning.write(folder, config, dataset.spec, dataset.media, params)
   scoring.score(run, dataset, same_data=True)
   return folder, run
 

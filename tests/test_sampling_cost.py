@@ -6,6 +6,7 @@ import pytest
 import tiny_data
 
 from ar_jax import config as configs
+from ar_jax import sweep
 
 STUDY = tiny_data.ROOT / "experiments" / "sampling_cost.py"
 
@@ -59,11 +60,13 @@ def _rows(study, folder, schedule):
       batches=[_batch(16, 16, 500.0)], levels=16, same={}, schedules=schedule
     ),
   )
-  for number, figures in enumerate(kept):
-    path = folder / f"{number:03d}" / "reports" / "sampling.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(figures))
-  return [dict(cell=cell) for cell in cells]
+  rows = []
+  for cell, figures in zip(cells, kept, strict=True):
+    workdir = folder / cell["tags"]["network"]
+    (workdir / "reports").mkdir(parents=True)
+    (workdir / "reports" / "sampling.json").write_text(json.dumps(figures))
+    rows.append(dict(cell=cell, workdir=workdir))
+  return rows
 
 
 def test_the_page_says_what_was_measured(study, tmp_path):
@@ -96,7 +99,8 @@ def test_a_run_is_measured_once(study, tmp_path, monkeypatch):
   text = STUDY.read_text()
   file.write_text(text + f"\n\ndef sweep(arg=None):\n  return {two!r}\n")
   assert program.main(["sweep", str(file), f"--workdir={tmp_path}"]) == 0
-  path = tmp_path / "001" / "reports" / "sampling.json"
+  ardm = sweep.workdir(tmp_path, sweep.load(tmp_path)[1])
+  path = ardm / "reports" / "sampling.json"
   figures = json.loads(path.read_text())
   (one,) = figures["batches"]
   assert one["beside"]["jacobi"]["passes"] <= 16

@@ -360,6 +360,7 @@ def few(monkeypatch):
   return table()._replace(order_KL=None)
 
 
+@pytest.mark.slow
 def test_a_probe_finds_what_is_broken(few):
   found = probed(few)
   assert not failed(found), found

@@ -418,6 +418,7 @@ def test_unprepared_data_ends_at_once_offline(tmp_path):
   assert time.monotonic() - start < 2
 
 
+@pytest.mark.slow
 def test_the_two_commands_of_the_readme(tmp_path):
   files = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
   where = f"{tmp_path}/data"

@@ -21,7 +21,13 @@ _OUT = Console(highlight=False, soft_wrap=True)
 if not _OUT.is_terminal:
   _OUT.width = 120
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+_WIDE = 1000
 _PLAIN_SECONDS = 5.0  # between lines where the output is no terminal
+
+
+def is_terminal():
+  """Whether somebody looks on."""
+  return _OUT.is_terminal
 
 
 def say(message):
@@ -30,8 +36,8 @@ def say(message):
 
 
 def show(table):
-  """A rich table."""
-  _OUT.print(table)
+  """A rich table; as wide as it is where nobody looks on."""
+  _OUT.print(table, width=None if _OUT.is_terminal else _WIDE)
 
 
 def warn(message):

@@ -34,8 +34,8 @@ def run(args):
 
   import jax
 
+  from ar_jax import beginning, errors, gpt2, huggingface, text
   from ar_jax import config as configs
-  from ar_jax import errors, gpt2, huggingface, launch, text
   from ar_jax.commands import _show
 
   values, tensors, media = huggingface.read(args.path)
@@ -60,7 +60,7 @@ def run(args):
         f"config.{key} is the checkpoint's; leave --config.{key} out"
       )
     configs.override(config, key, value)
-  launch.write(args.workdir, config, spec, media, params)
+  beginning.write(args.workdir, config, spec, media, params)
   written = json.dumps(media["tokenizer"], ensure_ascii=False) + "\n"
   try:
     tokenizer.write_text(written, encoding="utf-8")

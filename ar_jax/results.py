@@ -1,0 +1,266 @@
+"""Runs as one tidy table: a row a run, a column a setting or a figure."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import operator
+import pathlib
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ar_jax import checkpoint, compare, errors, evaluate, registry, report
+from ar_jax import config as configs
+
+FIGURES = (
+  "step",
+  "split",
+  *evaluate.UNITS,
+  "standard_error",
+  "seconds",
+  "exit",
+)
+# What says where a run lies, not what it is.
+_APART = ("data.path", "data.valid_path", "data.test_path", "data.data_dir")
+_COMPARISONS = {
+  "!=": operator.ne,
+  "<=": operator.le,
+  ">=": operator.ge,
+  "=": operator.eq,
+  "<": operator.lt,
+  ">": operator.gt,
+}
+
+
+class Group(NamedTuple):
+  """A metric over the runs of a setting.
+
+  label: the setting in words.
+  count: runs that have the metric.
+  mean, error: of them, and its standard error; nan of one run.
+  low, high: Student's 95 % interval of the mean; nan of one run.
+  """
+
+  label: str
+  count: int
+  mean: float
+  error: float
+  low: float
+  high: float
+
+
+def rows(folder):
+  """A dict for each run under a folder, in the order of its sweep if any.
+
+  Keys: run, the settings of config.json by their paths, and FIGURES where
+  they are known. workdir: its path.
+
+  Raises:
+    DataError: there is no run.
+  """
+  folder = pathlib.Path(folder)
+  paths = [f.parent for f in folder.rglob("config.json")]
+  if not paths:
+    raise errors.DataError(
+      f"{folder} holds no run; `ar_jax train` or `ar_jax sweep` makes some"
+    )
+  order = {name: n for n, name in enumerate(_order(folder))}
+  paths.sort(key=lambda p: (order.get(p.name, len(order)), str(p)))
+  return [_row(folder, path) for path in paths]
+
+
+def _order(folder):
+  """Ids of the cells of a sweep."""
+  with contextlib.suppress(errors.DataError):
+    about = checkpoint.read_json(folder / "sweep.json", "")
+    return [cell["id"] for cell in about["cells"]]
+  return []
+
+
+def _row(folder, path):
+  config = configs.flat(checkpoint.read_record(path, "config"))
+  found = dict(run=str(path.relative_to(folder)), workdir=path)
+  found |= {k: v for k, v in config.items() if k not in _APART}
+  evaluation = report.evaluation_of(path)
+  if evaluation is not None:
+    model = evaluation["model"]
+    found |= {k: model[k] for k in FIGURES if k in model}
+    found["step"] = evaluation["step"]
+  runtime = checkpoint.read_record(path, "run").get("runtime", {})
+  found |= {k: runtime[k] for k in ("seconds", "exit") if k in runtime}
+  return found
+
+
+def chosen(rows, conditions):
+  """The rows that all conditions hold of, as "seed=0" or "optimizer.lr<1e-3".
+
+  Raises:
+    UsageError: a condition that is none, or names no column.
+  """
+  for text in conditions:
+    parts = re.fullmatch(r"([^!<>=]+)(!=|<=|>=|=|<|>)(.*)", text)
+    if parts is None:
+      raise errors.UsageError(f"--where={text}: as seed=0, optimizer.lr<1e-3")
+    key, sign, wanted = parts.groups()
+    _check_column(rows, key)
+    rows = [r for r in rows if _holds(r.get(key), sign, wanted)]
+  return rows
+
+
+def _holds(value, sign, wanted):
+  """Whether a value compares; numbers as such, the rest as text."""
+  compare = _COMPARISONS[sign]
+  with contextlib.suppress(ValueError, TypeError):
+    if not isinstance(value, bool):
+      return compare(float(value), float(wanted))
+  return compare(_text(value), wanted)
+
+
+def columns(rows):
+  """Names of the columns that tell the rows apart, then the figures."""
+  keys = dict.fromkeys(key for row in rows for key in row)
+  settings = [k for k in keys if k not in (*FIGURES, "run", "workdir")]
+  apart = [k for k in settings if len({_text(r.get(k)) for r in rows}) > 1]
+  figures = [k for k in FIGURES if k in keys]
+  if len({r.get("exit") for r in rows}) == 1 and "exit" in figures:
+    figures.remove("exit")
+  return ["run", *apart, *figures]
+
+
+def metric(rows, name=None):
+  """The name of the metric: that which is asked for, or the data's own."""
+  if name is not None:
+    _check_column(rows, name)
+    return name
+  units = ("bits_per_dim", "bits_per_byte", "nats_per_site")
+  known = [u for u in units if all(u in r for r in rows if "split" in r)]
+  return (known or ["nats_per_site"])[0]
+
+
+def grouped(rows, by):
+  """{label: rows} of each combination of the columns `by`, in their order."""
+  for key in by:
+    _check_column(rows, key)
+  groups = {}
+  for row in rows:
+    label = " ".join(_text(row.get(key)) for key in by)
+    groups.setdefault(label, []).append(row)
+  return groups
+
+
+def summary(groups, metric):
+  """A Group for each of `grouped`; runs without the metric are left out."""
+  found = []
+  for label, rows in groups.items():
+    values = [row[metric] for row in rows if metric in row]
+    mean = float(np.mean(values)) if values else math.nan
+    error = low = high = math.nan
+    if len(values) > 1:
+      from scipy import special
+
+      error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+      half = error * float(special.stdtrit(len(values) - 1, 0.975))
+      low, high = mean - half, mean + half
+    found.append(Group(label, len(values), mean, error, low, high))
+  return found
+
+
+def paired(groups, base, metric):
+  """compare.Row of every group against a base: {label: Row}.
+
+  Runs are paired by seed; items too, where all runs scored the same ones, in
+  nats an item, else the metric itself is compared.
+
+  Raises:
+    UsageError: no such base, or not the same seeds in each group.
+  """
+  if base not in groups:
+    raise errors.UsageError(
+      f"--base={base}: no such group{registry.nearest(base, groups)};"
+      f" there are: {', '.join(groups)}"
+    )
+  seeds = {}
+  for label, rows in groups.items():
+    seeds[label] = [row["seed"] for row in rows if metric in row]
+    if sorted(seeds[label]) != sorted(set(seeds[label])):
+      raise errors.UsageError(
+        f"{label} has several runs of a seed; choose by --where, or add what"
+        " they differ in to --by"
+      )
+    if set(seeds[label]) != set(seeds[base]):
+      raise errors.UsageError(
+        f"{label} has the seeds {sorted(seeds[label])}, {base}"
+        f" {sorted(seeds[base])}: they are not paired"
+      )
+  ordered = {
+    label: sorted((r for r in rows if metric in r), key=lambda r: r["seed"])
+    for label, rows in groups.items()
+  }
+  nats = {label: _items(rows) for label, rows in ordered.items()}
+  by_item = (
+    len({nats_N.shape for some in nats.values() for nats_N in some}) == 1
+  )
+  scores = {
+    label: _scores(rows, nats[label] if by_item else None, metric)
+    for label, rows in ordered.items()
+  }
+  return compare.summary(scores, base)
+
+
+def _items(rows):
+  """Nats of the items of each run."""
+  found = []
+  for row in rows:
+    path = row["workdir"] / "reports" / "items.npz"
+    try:
+      with path.open("rb") as raw, np.load(raw) as file:
+        found.append(file["nats"])
+    except (OSError, ValueError, KeyError) as e:
+      raise errors.DataError(
+        f"{path} cannot be read: `ar_jax evaluate --workdir={row['workdir']}`"
+        " writes it anew"
+      ) from e
+  return found
+
+
+def _scores(rows, nats, metric):
+  """[seeds, items] whose mean over items is the metric, or [seeds, 1]."""
+  values_S1 = np.array([[row[metric]] for row in rows])
+  if nats is None:
+    return values_S1
+  nats_SN = np.stack(nats)
+  return nats_SN * (values_S1 / nats_SN.mean(axis=1, keepdims=True))
+
+
+def markdown(titles, cells):
+  """A table in Markdown."""
+  lines = [titles, ["---"] * len(titles), *cells]
+  clean = [[str(c).replace("|", "\\|") for c in line] for line in lines]
+  return "".join(f"| {' | '.join(line)} |\n" for line in clean)
+
+
+def to_csv(titles, cells):
+  """A table as CSV."""
+  file = io.StringIO()
+  writer = csv.writer(file, lineterminator="\n")
+  writer.writerows([titles, *cells])
+  return file.getvalue()
+
+
+def _check_column(rows, key):
+  known = dict.fromkeys(k for row in rows for k in row if k != "workdir")
+  if key not in known:
+    raise errors.UsageError(
+      f"no column {key!r}{registry.nearest(key, known)}; those that differ:"
+      f" {', '.join(columns(rows))}"
+    )
+
+
+def _text(value):
+  """A value as it stands in a table."""
+  if value is None:
+    return ""
+  return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,112 @@
+"""Runs by workers that are killed at random: none lost, none twice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny_data
+import tiny_run
+from test_sweep import write
+
+from ar_jax import claims as claiming
+from ar_jax import sweep, writer
+
+pytestmark = pytest.mark.slow
+
+RUNS, WORKERS, KILLS = 50, 4, 16
+STEPS = 12
+
+
+def _start(study, folder, parallel):
+  argv = [sys.executable, "-m", "ar_jax", "sweep", study]
+  argv += [f"--workdir={folder}", f"--parallel={parallel}"]
+  return subprocess.Popen(
+    argv,
+    cwd=tiny_data.ROOT,
+    env=dict(os.environ, NPROC="1"),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def _running(folder):
+  """Process numbers of the workers that have a cell."""
+  claims = claiming.Claims(folder)
+  states = [claims.state(cell.id) for cell in sweep.load(folder)]
+  return [s.said["pid"] for s in states if s.name == "running" and s.said]
+
+
+def _kill(folder, process, kills, seed):
+  """Kills workers now and then; returns how many."""
+  rng, killed = random.Random(seed), 0
+  while process.poll() is None and killed < kills:
+    time.sleep(rng.uniform(0.2, 4.0))
+    if not (folder / "sweep.json").exists():
+      continue
+    if pids := _running(folder):
+      os.kill(rng.choice(pids), signal.SIGKILL)
+      killed += 1
+  return killed
+
+
+def _results(folder):
+  """{cell: (hashes of its states, its scores, its steps)}."""
+  found = {}
+  for cell in sweep.load(folder):
+    workdir = sweep.workdir(folder, cell)
+    scores = json.loads((workdir / "reports" / "evaluation.json").read_text())
+    lines = writer.read(workdir)
+    steps = [x["step"] for x in lines if x["kind"] == "train"]
+    nats = scores["model"]["nats_per_site"]
+    found[cell.id] = tiny_run.hashes(workdir), nats, steps
+  return found
+
+
+def test_killed_workers_lose_nothing_and_repeat_nothing(tmp_path):
+  changes = {"train.steps": STEPS, "train.log_every": 1, "train.save_every": 2}
+  study = write(tmp_path / "a.py", range(RUNS), **changes)
+  calm, cut = tmp_path / "calm", tmp_path / "cut"
+  with _start(study, calm, WORKERS) as process:
+    out, _ = process.communicate(timeout=1200)
+  assert process.returncode == 0, out
+  with _start(study, cut, WORKERS) as process:
+    killed = _kill(cut, process, KILLS, seed=0)
+    out, _ = process.communicate(timeout=1200)
+  assert process.returncode == 0, out
+  assert killed == KILLS
+  assert (cut / "said").read_text() == (calm / "said").read_text()
+  wanted, found = _results(calm), _results(cut)
+  assert len(wanted) == RUNS
+  assert found == wanted
+  assert all(steps == [*range(1, STEPS + 1)] for *_, steps in found.values())
+  ends = [*(cut / "claims").glob("*/*/end.json")]
+  assert len(ends) == RUNS  # each ended well once, and no attempt otherwise
+  attempts = [*(cut / "claims").glob("*/*")]
+  assert RUNS < len(attempts) <= RUNS + KILLS
+
+
+def test_a_stopped_sweep_saves_and_goes_on(tmp_path):
+  """Ctrl-C, also where the workers share the terminal."""
+  changes = {"train.steps": 2000, "train.log_every": 50}
+  study = write(tmp_path / "a.py", range(3), **changes)
+  folder = tmp_path / "runs"
+  with _start(study, folder, 2) as process:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+      time.sleep(0.2)
+      if (folder / "sweep.json").exists() and len(_running(folder)) == 2:
+        break
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+  assert process.returncode == 75, out
+  assert "the same command goes on" in out
+  claims = claiming.Claims(folder)
+  states = [claims.state(cell.id) for cell in sweep.load(folder)]
+  assert sorted(s.name for s in states) == ["stopped", "stopped", "waiting"]
+  assert {s.code for s in states} == {75, None}
