@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := ar_jax configs examples experiments tests
-PYTEST := $(BIN)/python -m pytest -n 2 --dist=worksteal -q --durations=15
+PYTEST := $(BIN)/python -m pytest -n 2 --dist=loadfile -q --durations=15
 
 .PHONY: help setup lint test test-all demo format clean
 

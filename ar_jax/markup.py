@@ -5,6 +5,7 @@
 
 import base64
 import codecs
+import hashlib
 import html
 import json
 import math
@@ -32,10 +33,13 @@ def join(*inside):
   return Html("".join(parts))
 
 
-def document(title, style, *inside):
-  """A whole page, which forbids itself scripts and requests."""
+def document(title, style, *inside, script=""):
+  """A whole page, which forbids itself requests and all scripts but one."""
   policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'"
   policy += "; img-src data:; media-src data:"
+  if script:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest())
+    policy += f"; script-src 'sha256-{digest.decode()}'"
   head = tag(
     "head",
     Html('<meta charset="utf-8">'),
@@ -45,7 +49,9 @@ def document(title, style, *inside):
     tag("title", title),
     tag("style", Html(style)),
   )
-  page = tag("html", head, tag("body", tag("main", *inside)), lang="en")
+  last = [tag("script", Html(script))] if script else []
+  body = tag("body", tag("main", *inside), *last)
+  page = tag("html", head, body, lang="en")
   return f"<!DOCTYPE html>\n{page}\n"
 
 
@@ -71,7 +77,18 @@ def table(titles, rows, **attributes):
   return tag("table", inside, **attributes)
 
 
-def medium(path, label):
+def sortable(titles, rows):
+  """A table whose columns sort; every title is a button of page.js."""
+  heads = [
+    tag("th", tag("button", title, type="button"), scope="col")
+    for title in titles
+  ]
+  head = tag("thead", tag("tr", *heads))
+  body = tag("tbody", *(_row(*row) for row in rows))
+  return tag("table", head, body, class_="sorts")
+
+
+def medium(path, label, class_="medium"):
   """A picture, or sound that can be played, inside the page; else nothing."""
   if path.suffix not in _TYPES:
     return Html("")
@@ -79,7 +96,7 @@ def medium(path, label):
   source = f"data:{_TYPES[path.suffix]};base64,{data}"
   label = html.escape(label)
   if path.suffix == ".png":
-    return Html(f'<img class="medium" src="{source}" alt="{label}">')
+    return Html(f'<img class="{class_}" src="{source}" alt="{label}">')
   return tag("audio", controls="", src=source, aria_label=label)
 
 

@@ -257,18 +257,18 @@ def _samples(run, prompts, num=2, length=None, seed=0):
     ),
   ]
   if len(drawn.x_BTC) > 1:
-    blocks.append(_medium(run, drawn.x_BTC, "All samples"))
+    blocks.append(medium(run, drawn.x_BTC, "All samples"))
   for row, drawn_T in enumerate(drawn.drawn_BT):
     end = 1 + np.flatnonzero(drawn_T)[-1] if drawn_T.any() else len(drawn_T)
     bits_T = -likelihood.bits(drawn.log_prob_model_BT[row, :end])
     values_TC = drawn.x_BTC[row, :end]
     blocks.append(markup.tag("h3", f"Sample {row + 1}"))
-    blocks.append(_medium(run, drawn.x_BTC[row : row + 1], f"Sample {row + 1}"))
+    blocks.append(medium(run, drawn.x_BTC[row : row + 1], f"Sample {row + 1}"))
     blocks.append(_colored(run, values_TC, bits_T, ~drawn_T[:end]))
   return markup.join(*blocks)
 
 
-def _medium(run, x_BTC, label):
+def medium(run, x_BTC, label):
   """Pictures and sound of a sample, or the grid of several; none of text."""
   if run.media.get("kind") == "text":
     return ""

@@ -116,18 +116,31 @@ def _holds(value, sign, wanted):
   with contextlib.suppress(ValueError, TypeError):
     if not isinstance(value, bool):
       return compare(float(value), float(wanted))
-  return compare(_text(value), wanted)
+  return compare(shown(value), wanted)
 
 
 def columns(rows):
-  """Names of the columns that tell the rows apart, then the figures."""
+  """Names of the columns that tell the rows apart, then the figures.
+
+  Where the plugin of a section differs, what comes with each is left out.
+  """
   keys = dict.fromkeys(key for row in rows for key in row)
   settings = [k for k in keys if k not in (*FIGURES, "run", "workdir")]
-  apart = [k for k in settings if len({_text(r.get(k)) for r in rows}) > 1]
+  apart = [k for k in settings if _tells(rows, k)]
   figures = [k for k in FIGURES if k in keys]
   if len({r.get("exit") for r in rows}) == 1 and "exit" in figures:
     figures.remove("exit")
   return ["run", *apart, *figures]
+
+
+def _tells(rows, key):
+  """Whether a setting differs in rows that have its plugin in common."""
+  name = f"{key.rpartition('.')[0]}.name"
+  values = {}
+  for row in rows:
+    plugin = None if key == name else row.get(name)
+    values.setdefault(plugin, set()).add(shown(row.get(key)))
+  return any(len(of_plugin) > 1 for of_plugin in values.values())
 
 
 def metric(rows, name=None):
@@ -146,7 +159,7 @@ def grouped(rows, by):
     _check_column(rows, key)
   groups = {}
   for row in rows:
-    label = " ".join(_text(row.get(key)) for key in by)
+    label = " ".join(shown(row.get(key)) for key in by)
     groups.setdefault(label, []).append(row)
   return groups
 
@@ -259,7 +272,7 @@ def _check_column(rows, key):
     )
 
 
-def _text(value):
+def shown(value):
   """A value as it stands in a table."""
   if value is None:
     return ""

@@ -4,8 +4,9 @@
       --config.data.path=input.txt
   ar_jax evaluate --workdir=runs/shakes --stride=8
 
-Arguments: tiny; setting=cpu|gpu; preset=gpt2|modern; optimizer=adamw|muon;
-ordering=raster|... of configs/base.py (others than raster: preset=modern).
+Arguments: tiny; data=text_file|python_docs; setting=cpu|gpu;
+preset=gpt2|modern; optimizer=adamw|muon; ordering=raster|... of
+configs/base.py (others than raster: preset=modern).
 
 Settings (karpathy/nanoGPT, README and config/train_shakespeare_char.py):
   cpu: 4 layers, 4 heads, width 128, context 64, batch 12, 2000 steps;
@@ -38,6 +39,7 @@ def get_config(arg=None):
   arg = base.parse(
     arg,
     tiny=False,
+    data="text_file",
     setting="cpu",
     preset="gpt2",
     optimizer="adamw",
@@ -51,11 +53,11 @@ def get_config(arg=None):
   if arg.tiny:
     size = dict(depth=2, heads=2, width=32, context=32, batch=4, steps=20)
   config = base.get_base()
+  places = dict(path="", valid_path="", test_path="")
+  sources = dict(text_file=places, python_docs={})
   config.data = dict(
-    name="text_file",
-    path="",
-    valid_path="",
-    test_path="",
+    name=arg.data,
+    **base.choose("data", arg.data, sources),
     length=size["context"] + 1,
     stride=size["context"],
     level="char",

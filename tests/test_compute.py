@@ -123,6 +123,7 @@ def plain():
   return model, given, params, _loss(model, *given)(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "policy",
   [

@@ -51,8 +51,8 @@ def section_of(kind, name, number):
 def walk(kind):
   """Parametrizes a test by every TINY entry of a folder.
 
-  Of a model all but the first one are slow, of a head and a sampler all but
-  the first two, and but a GPT with aligned conditions.
+  Of a model, a head and a sampler all but the first one are slow, and but a
+  GPT with aligned conditions; and the whole of a PixelCNN++, of many programs.
   """
   marked = [
     pytest.param(*entry, marks=[pytest.mark.slow] * is_slow(kind, *entry))
@@ -63,7 +63,9 @@ def walk(kind):
 
 def is_slow(kind, name, number):
   """Whether `make test` leaves an entry to `make test-all`."""
-  if number < dict(models=1, heads=2, samplers=2).get(kind, number + 1):
+  if (kind, name) == ("models", "pixelcnn_pp"):
+    return True
+  if number < dict(models=1, heads=1, samplers=1).get(kind, number + 1):
     return False
   if (kind, name) != ("models", "gpt"):
     return True

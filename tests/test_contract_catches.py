@@ -31,6 +31,8 @@ from ar_jax.proofs import cases
 from ar_jax.samplers import ancestral
 from ar_jax.types import Condition, Dataset, Model, Ordering, Split
 
+pytestmark = pytest.mark.slow  # tests of the tests
+
 ORDER_KL = np.array([[0, 1, 2, 3], [1, 2, 3, 0], [2, 0, 3, 1]], np.int32)
 Y = dict(label=np.array([0, 1, 1], np.int32))
 

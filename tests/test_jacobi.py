@@ -49,7 +49,10 @@ def check(case, sampler):
   return passes
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+  "name",
+  [pytest.param(n, marks=[pytest.mark.slow] * (n != "gpt")) for n in MODELS],
+)
 def test_samples_are_those_of_ancestral(name):
   case = tiny(name)
   for window in WINDOWS:

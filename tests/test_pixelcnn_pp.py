@@ -114,6 +114,7 @@ def test_what_it_cannot_be_is_named(shape, fields, message):
 # --- weights ---
 
 
+@pytest.mark.slow
 def test_a_weight_is_its_length_times_its_direction():
   params = good().params["net"]
   weights = weight_norm.join(params)

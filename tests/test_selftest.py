@@ -232,6 +232,7 @@ def test_a_head_whose_draws_are_warm():
   assert failed(findings.of_head("h", wrong, SPEC)) == {"draws ~ log_prob"}
 
 
+@pytest.mark.slow
 def test_a_sampler_at_another_temperature():
   case = table()._replace(order_KL=table().order_KL[:1])
   plain, warm = sampler_of(case), sampler_of(case, temperature=1.05)
@@ -412,6 +413,7 @@ def test_stretches_find_a_step_that_is_wrong_deep_in_the_cache():
   assert not failed(findings.of_case("state", wrong, shallow))
 
 
+@pytest.mark.slow
 def test_real_values_are_refused(workdir, monkeypatch, capsys):
   run = types.SimpleNamespace(spec=SPEC._replace(num_values=None, delta=0.1))
   monkeypatch.setattr(runs, "load", lambda workdir: run)

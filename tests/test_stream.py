@@ -160,6 +160,7 @@ def test_greedy_is_the_argmax_of_the_full_forward_at_every_step():
   assert (drawn.log_prob_sampler_BL == 0).all()
 
 
+@pytest.mark.slow
 def test_noise_depends_on_the_key_and_on_the_window():
   ordering, head, model, params, sampler = _parts()
   uniform = jax.tree.map(jnp.zeros_like, params)  # all is the noise's doing

@@ -871,6 +871,7 @@ def test_wrong_arguments_of_a_tokenizer_are_named(folder, tmp_path):
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_from_text_to_a_trained_model(folder, tmp_path, capsys, monkeypatch):
   monkeypatch.chdir(ROOT)
   inputs = [f"{folder}/a.txt", f"{folder}/more/*.txt"]

@@ -1,0 +1,324 @@
+"""One page about many runs: curves, tables, samples, maps, cost.
+
+It needs nothing beside itself. Runs that differ in their seed alone are one
+group: one color, one legend entry, one row of means.
+"""
+
+import pathlib
+from importlib import resources
+
+import jax
+import numpy as np
+
+from ar_jax import (
+  chart,
+  checkpoint,
+  cost,
+  errors,
+  evaluate,
+  markup,
+  page,
+  report,
+  results,
+  text,
+  writer,
+)
+from ar_jax import config as configs
+from ar_jax import run as runs
+
+_CHARACTERS = 600  # of a text that is shown
+
+
+def write(folders, path=None, *, shown=6, num=4, length=None, seed=0):
+  """Writes the page, and curves.png and curves.svg beside it.
+
+  Args:
+    folders: directories of sweeps or runs.
+    path: of the page; None: report.html in the first folder.
+    shown: groups of which samples are drawn, the best ones.
+    num, length, seed: of the samples of each.
+  Returns:
+    The path of the page.
+  Raises:
+    DataError: no run. StorageError: the page cannot be written.
+  """
+  folders = [pathlib.Path(folder) for folder in folders]
+  rows = [row for folder in folders for row in _rows(folder, len(folders) > 1)]
+  metric, groups = results.metric(rows), _groups(rows)
+  curves = {
+    name: [line for row in some if (line := _curve(row, metric))]
+    for name, some in groups.items()
+  }
+  curves = {name: lines for name, lines in curves.items() if lines}
+  levels = _levels(rows, metric)
+  unit = evaluate.UNITS[metric]
+  best = _best(groups, metric)
+  sections = {
+    "Curves": _curves(curves, levels, unit),
+    "Runs": _table(rows),
+    "Means over seeds": _means(groups, metric),
+    "Samples": _samples(best[:shown], num, length, seed),
+    "Where the nats are": _maps(best),
+    "Cost": _cost(rows),
+    "What differs": _differences(rows),
+  }
+  folder = folders[0]
+  files = resources.files("ar_jax")
+  document = markup.document(
+    f"{folder.resolve().name} - ar_jax report",
+    files.joinpath("page.css").read_text(encoding="utf-8"),
+    _header(folders, rows, groups, metric),
+    *(markup.section(t, body) for t, body in sections.items() if body),
+    script=files.joinpath("page.js").read_text(encoding="utf-8"),
+  )
+  path = folder / "report.html" if path is None else pathlib.Path(path)
+  try:
+    path.write_text(document, encoding="utf-8")
+    draw(curves, levels, unit, path.with_name("curves.png"))
+    draw(curves, levels, unit, path.with_name("curves.svg"))
+  except OSError as e:
+    raise errors.StorageError(f"cannot write {path}: {e.strerror}") from e
+  return path
+
+
+def draw(curves, levels, unit, path):
+  """The curves for print: the mean of each group, and a band of its runs.
+
+  Args:
+    curves: {group: [(run, updates, figures)]}.
+    levels: {name: figure}.
+    unit: of the figures.
+    path: of a PNG or SVG.
+  """
+  import matplotlib
+  from matplotlib.figure import Figure
+
+  with matplotlib.rc_context({"svg.hashsalt": "ar_jax", "font.size": 8}):
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for n, (name, lines) in enumerate(curves.items()):
+      color = chart.COLORS[n % len(chart.COLORS)]
+      style = ("-", "--", ":", "-.")[n // len(chart.COLORS) % 4]
+      steps, low, mean, high = band(lines)
+      axes.plot(steps, mean, style, color=color, lw=1.3, label=name)
+      axes.fill_between(steps, low, high, color=color, alpha=0.2, lw=0)
+    ys = [y for lines in curves.values() for *_, ys in lines for y in ys]
+    for name, level in chart.near(levels, ys).items() if ys else ():
+      axes.axhline(level, color="gray", lw=0.8, ls=":")
+      axes.annotate(
+        f"{name} {level:.4g}",
+        (0.01, level),
+        xycoords=("axes fraction", "data"),
+        fontsize=6,
+        va="bottom",
+      )
+    axes.set(xlabel="updates", ylabel=unit)
+    if curves:
+      axes.legend(frameon=False, fontsize=7)
+    more = dict(metadata={"Date": None}) if path.suffix == ".svg" else {}
+    figure.savefig(path, dpi=150, **more)
+
+
+def band(lines):
+  """(steps, lowest, mean, highest) where all lines have a point."""
+  points = [dict(zip(xs, ys, strict=True)) for _, xs, ys in lines]
+  steps = sorted(set.intersection(*map(set, points)))
+  values_RS = np.array([[p[s] for s in steps] for p in points])
+  return steps, values_RS.min(0), values_RS.mean(0), values_RS.max(0)
+
+
+def _rows(folder, several):
+  """The runs of a folder; of several folders told apart by its name."""
+  found = results.rows(folder)
+  for row in found if several else ():
+    row["run"] = f"{folder.resolve().name}/{row['run']}"
+    row["of"] = folder.resolve().name
+  return found
+
+
+def _groups(rows):
+  """{what sets it apart: rows}, the seed left out."""
+  apart = [
+    c
+    for c in results.columns(rows)
+    if c not in ("run", "seed", *results.FIGURES)
+  ]
+  if not apart:
+    return {"all": rows}
+  named = results.grouped(rows, apart)
+  if len(apart) == 1:
+    return named
+  return {
+    ", ".join(
+      f"{key.split('.')[-1]} {results.shown(some[0].get(key))}"
+      for key in apart
+      if results.shown(some[0].get(key))
+    ): some
+    for some in named.values()
+  }
+
+
+def _curve(row, metric):
+  """(run, updates, figures) of the validation split, or None without one."""
+  lines = [x for x in writer.read(row["workdir"]) if x["kind"] == "valid"]
+  lines = [x for x in lines if metric in x]
+  if not lines:
+    return None
+  return row["run"], [x["step"] for x in lines], [x[metric] for x in lines]
+
+
+def _levels(rows, metric):
+  """Bars that all evaluated runs share, and the entropy where it is known."""
+  found = []
+  for row in rows:
+    evaluation = report.evaluation_of(row["workdir"])
+    if evaluation is None:
+      continue
+    named = {
+      k: round(v[metric], 6)
+      for k, v in evaluation["baselines"].items()
+      if metric in v and not k.endswith("window")
+    }
+    model = evaluation["model"]
+    if metric == "nats_per_site" and "entropy_nats_per_site" in model:
+      named["entropy"] = model["entropy_nats_per_site"]
+    found.append(named)
+  if not found:
+    return {}
+  first, *rest = found
+  return {k: v for k, v in first.items() if all(r.get(k) == v for r in rest)}
+
+
+def _best(groups, metric):
+  """[(group, its best run)], best first; groups with no figure are left out."""
+  best = []
+  for name, rows in groups.items():
+    scored = [row for row in rows if metric in row]
+    if scored:
+      best.append((name, min(scored, key=lambda row: row[metric])))
+  return sorted(best, key=lambda pair: pair[1][metric])
+
+
+def _header(folders, rows, groups, metric):
+  scored = [row for row in rows if metric in row]
+  tiles = {"runs": len(rows), "settings": len(groups), "scored": len(scored)}
+  if scored:
+    least = min(row[metric] for row in scored)
+    tiles[f"best {evaluate.UNITS[metric]}"] = markup.number(least)
+  names = " and ".join(folder.resolve().name for folder in folders)
+  return markup.tag(
+    "header", markup.tag("h1", names), markup.pairs(tiles, "tiles")
+  )
+
+
+def _curves(curves, levels, unit):
+  if not curves:
+    return None
+  ends = [f"{name} {band(lines)[2][-1]:.4g}" for name, lines in curves.items()]
+  label = f"Validation {unit} over updates, at the end: " + "; ".join(ends)
+  caption = (
+    "The whole validation split at each point; a line a run, a color a"
+    " setting, no smoothing. Point at a line for its figure; the buttons switch"
+    " settings off. curves.png and curves.svg beside this page show the mean of"
+    " each setting in the band of its runs. Horizontal: bars of the evaluated"
+    " split."
+  )
+  drawn = chart.draw(curves, levels, "updates", unit, label)
+  return markup.tag("figure", drawn, markup.tag("figcaption", caption))
+
+
+def _table(rows):
+  titles = results.columns(rows)
+  cells = [[_cell(row.get(key)) for key in titles] for row in rows]
+  return markup.scroll("Runs", markup.sortable(titles, cells))
+
+
+def _means(groups, metric):
+  if all(len(rows) == 1 for rows in groups.values()):
+    return None
+  titles = ["", "runs", metric, "s.e.", "95 % low", "95 % high"]
+  cells = [
+    [g.label, g.count, *map(_cell, (g.mean, g.error, g.low, g.high))]
+    for g in results.summary(groups, metric)
+  ]
+  note = "Student's t over the runs of a setting; of one run there is none."
+  table = markup.scroll("Means", markup.sortable(titles, cells))
+  return markup.join(markup.tag("p", note), table)
+
+
+def _samples(best, num, length, seed):
+  """Pictures, sound or text of the best run of each group."""
+  blocks = []
+  for name, row in best:
+    run = runs.load(row["workdir"])
+    drawn = run.sample(jax.random.key(seed), num, "", length)
+    body = page.medium(run, drawn.x_BTC, f"samples of {name}")
+    if run.media.get("kind") == "text":
+      said = text.decode(run.media, drawn.x_BTC[0, :, 0])[:_CHARACTERS]
+      body = markup.tag("pre", said)
+    elif not body:  # sound has no grid
+      body = markup.join(
+        *(page.medium(run, x_1, f"sample {n}") for n, x_1 in _each(drawn.x_BTC))
+      )
+    if body:
+      parts = markup.tag("h3", name), markup.tag("small", row["run"]), body
+      blocks.append(markup.tag("div", *parts))
+  return blocks and markup.tag("div", *blocks, class_="gallery")
+
+
+def _each(x_BTC):
+  return [(n, x_BTC[n : n + 1]) for n in range(len(x_BTC))]
+
+
+def _maps(best):
+  blocks = []
+  for name, row in best:
+    path = row["workdir"] / "reports" / "maps.png"
+    if path.exists():
+      label = f"mean nats of {name} by site and step"
+      picture = markup.medium(path, label, "map")
+      blocks.append(markup.tag("div", markup.tag("h3", name), picture))
+  return blocks and markup.tag("div", *blocks, class_="gallery")
+
+
+def _cost(rows):
+  """What each run took."""
+  cells = []
+  for row in rows:
+    values, spec, _ = checkpoint.load(row["workdir"])
+    record = checkpoint.read_record(row["workdir"], "run")
+    lines = writer.read(row["workdir"])
+    step = max((x["step"] for x in lines), default=0)
+    figures = cost.of_run(configs.restore(values), spec, record, lines, step)
+    runtime = record.get("runtime", {})
+    cells.append(
+      [
+        row["run"],
+        markup.whole(figures["params"]),
+        markup.big(figures["flops"]),
+        markup.whole(figures["sites"]),
+        markup.duration(figures["seconds"]),
+        _cell(runtime.get("productive_share")),
+        _cell(runtime.get("restarts")),
+      ]
+    )
+  titles = ["run", "parameters", "FLOP", "sites seen", "wall time"]
+  titles += ["productive share", "restarts"]
+  return markup.scroll("Cost", markup.sortable(titles, cells))
+
+
+def _differences(rows):
+  """Every setting in which the configs differ, and its values."""
+  cells = []
+  for key in results.columns(rows):
+    if key not in ("run", *results.FIGURES):
+      values = dict.fromkeys(results.shown(row.get(key)) for row in rows)
+      cells.append([key, ", ".join(value or "absent" for value in values)])
+  table = markup.table(["setting", "values"], cells)
+  return cells and markup.scroll("Settings", table)
+
+
+def _cell(value):
+  if isinstance(value, int | float) and not isinstance(value, bool):
+    return "" if value != value else markup.number(value)
+  return results.shown(value)

@@ -1,0 +1,184 @@
+"""The page of many runs: what is on it, and that a browser can use it."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+import tiny_data
+from test_report import BROWSERS, probes, tree  # noqa: F401
+from test_report import browser as browser_fixture
+
+from ar_jax import __main__ as program
+from ar_jax import chart, launch, markup, scoring, sweep_page
+from ar_jax import config as configs
+
+browser = browser_fixture
+CONFIG = "configs/ising.py:model=made,tiny"
+CHANGES = {
+  "train.steps": 6,
+  "train.eval_every": 2,
+  "train.batch_size": 8,
+  "evaluate.batch_size": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """Two settings, one of them with two seeds."""
+  folder = tmp_path_factory.mktemp("page") / 'runs & "more"'
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(tiny_data.ROOT)
+    for lr, seed in ((1e-3, 0), (1e-3, 1), (3e-2, 0)):
+      changes = {"optimizer.lr": lr, "seed": seed}
+      config = configs.load(CONFIG, (CHANGES | changes).items())
+      path = folder / f"{lr:g}_{seed}"
+      scoring.score(*launch.train(config, path), same_data=True)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def written(folder):
+  return sweep_page.write([folder], num=2)
+
+
+def test_the_page_holds_every_run_and_setting(written, folder):
+  text = written.read_text(encoding="utf-8")
+  titles = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
+  assert titles == [
+    "Curves",
+    "Runs",
+    "Means over seeds",
+    "Samples",
+    "Where the nats are",
+    "Cost",
+    "What differs",
+  ]
+  for name in ("0.001_0", "0.001_1", "0.03_0"):
+    assert text.count(f'data-name="{name}"') == 1
+  assert text.count("<polyline") == 3
+  assert text.count('<button type="button" data-group=') == 2
+  assert text.count('src="data:image/png;base64,') == 4  # samples and maps
+  assert not re.search(r'(?:src|href)="(?!data:)', text)
+  assert html.escape(folder.name) in text
+  for name in ("curves.png", "curves.svg"):
+    assert written.with_name(name).stat().st_size > 5_000
+
+
+def test_the_figures_of_a_line_are_those_of_its_run(written, folder):
+  text = written.read_text(encoding="utf-8")
+  line = re.search(r'<polyline[^>]*data-name="0.03_0"[^>]*>', text).group()
+  xs, ys = (
+    json.loads(re.search(rf'data-{name}="(.*?)"', line).group(1))
+    for name in ("xs", "ys")
+  )
+  lines = (folder / "0.03_0" / "metrics.jsonl").read_text().splitlines()
+  valid = [x for x in map(json.loads, lines) if x["kind"] == "valid"]
+  assert xs == [x["step"] for x in valid] == [2, 4, 6]
+  assert ys == [x["bits_per_dim"] for x in valid]
+
+
+def test_only_its_own_script_may_run(written):
+  text = written.read_text(encoding="utf-8")
+  assert text.count("<script>") == 1
+  (policy,) = re.findall(r'content="(default-src.*?)"', text)
+  (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+  digest = base64.b64encode(hashlib.sha256(script.encode()).digest())
+  assert f"script-src 'sha256-{digest.decode()}'" in policy
+  assert policy.count("unsafe-inline") == 1  # of styles
+
+
+def test_the_band_is_that_of_the_runs():
+  lines = [("a", [1, 2, 3], [4.0, 3.0, 2.0]), ("b", [2, 3], [5.0, 1.0])]
+  steps, low, mean, high = sweep_page.band(lines)
+  assert steps == [2, 3]
+  np.testing.assert_array_equal([low, mean, high], [[3, 1], [4, 1.5], [5, 2]])
+
+
+def test_levels_far_away_are_told_and_not_drawn():
+  groups = {"a": [("run", [1, 2, 3], [1.0, 0.8, 0.7])]}
+  drawn = chart.draw(groups, dict(bar=0.75, png=2.0), "updates", "bits", "")
+  assert drawn.count('class="level"') == 1
+  assert "Beyond: png 2" in drawn
+  alone = chart.draw({"a": [("run", [5], [1.0])]}, {}, "updates", "bits", "")
+  assert "nan" not in alone
+  assert isinstance(alone, markup.Html)
+
+
+def test_runs_of_two_folders_are_compared(folder, tmp_path, capsys):
+  out = tmp_path / "both.html"
+  runs = [str(folder / "0.001_0"), str(folder / "0.03_0")]
+  assert program.main(["report", *runs, f"--out={out}", "--num=1"]) == 0
+  text = out.read_text(encoding="utf-8")
+  for name in ("0.001_0", "0.03_0"):
+    assert f'data-name="{name}/."' in text
+  assert program.main(["report", *runs, "--prompt=a"]) == 2
+  assert "are of one run" in capsys.readouterr().err
+
+
+_PROBE = """<script>
+addEventListener("error", e => console.error(e.message));
+addEventListener("load", () => {
+  const shown = () => [...document.querySelectorAll(".lines")].map(
+    g => getComputedStyle(g).display != "none");
+  const column = n => [...document.querySelectorAll("table.sorts")[0]
+    .tBodies[0].rows].map(r => r.cells[n].textContent);
+  const heads = [...document.querySelectorAll("table.sorts")[0]
+    .querySelectorAll("thead button")];
+  const n = heads.findIndex(h => h.textContent == "bits_per_dim");
+  const seen = {before: shown(), rows: column(n)};
+  document.querySelector(".switches button").click();
+  seen.off = shown();
+  document.querySelector(".switches button").click();
+  seen.on = shown();
+  heads[n].click();
+  seen.up = column(n);
+  heads[n].click();
+  seen.down = column(n);
+  const chart = document.querySelector(".chart svg");
+  const line = chart.querySelector("polyline");
+  const [x, y] = line.getAttribute("points").split(" ")[1].split(",");
+  const at = new DOMPoint(x, y).matrixTransform(chart.getScreenCTM());
+  chart.dispatchEvent(new PointerEvent("pointermove",
+    {clientX: at.x, clientY: at.y}));
+  seen.said = document.querySelector("output").textContent;
+  seen.wide = [document.documentElement.scrollWidth, innerWidth];
+  const out = document.createElement("textarea");
+  out.id = "probe";
+  out.textContent = JSON.stringify(seen);
+  document.body.append(out);
+});
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [500, 1400])
+def test_a_browser_toggles_sorts_and_points(written, browser, tmp_path, width):
+  text = written.read_text(encoding="utf-8")
+  copy = tmp_path / "probed.html"
+  text, count = re.subn(r"<meta http-equiv[^>]*>", "", text)
+  assert count == 1
+  copy.write_text(text.replace("</head>", f"{_PROBE}</head>"), encoding="utf-8")
+  dom, said = browser(copy, f"--window-size={width},1200", "--dump-dom")
+  assert said == []
+  (probe,) = probes(dom)
+  seen = json.loads(probe)
+  assert seen["before"] == seen["on"] == [True, True]
+  assert seen["off"] == [False, True]
+  rows = sorted(seen["rows"], key=float)
+  assert len(set(rows)) == 3
+  assert seen["up"] == rows
+  assert seen["down"] == rows[::-1]
+  assert re.fullmatch(r"0.001_\d: [\d.]+ bits/dim at 4 updates", seen["said"])
+  assert seen["wide"][0] <= seen["wide"][1]
+
+
+@pytest.mark.slow
+def test_a_browser_opens_it_as_it_is(written, browser):
+  """Under the policy that it sets itself."""
+  dom, said = browser(written, "--dump-dom")
+  assert said == []
+  assert "<polyline" in dom
