@@ -23,6 +23,7 @@ pytestmark = [
   ),
 ]
 STEPS = 400
+LONG = {"train.steps": STEPS, "train.eval_every": STEPS}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def _reached(folder, n, step):
 
 
 def test_an_array_is_requeued_and_goes_on(cluster, tmp_path):
-  changes = {"train.steps": STEPS, "train.log_every": 1, "train.save_every": 20}
+  changes = {"train.log_every": 1, "train.save_every": 20, **LONG}
   study = write(tmp_path / "a.py", range(4), **changes)
   calm, cut = tmp_path / "calm", tmp_path / "cut"
   _sweep(dict(os.environ, NPROC="1"), study, f"--workdir={calm}")
@@ -104,7 +105,7 @@ def test_an_array_is_requeued_and_goes_on(cluster, tmp_path):
 
 
 def test_the_signal_before_the_time_is_up_saves_and_requeues(cluster, tmp_path):
-  changes = {"train.steps": STEPS, "train.save_every": STEPS}
+  changes = {"train.save_every": STEPS, **LONG}
   study = write(tmp_path / "a.py", (0,), **changes)
   folder = tmp_path / "runs"
   _sweep(cluster, study, f"--workdir={folder}", "--on=slurm", "--slurm=mem=400")

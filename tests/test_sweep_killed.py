@@ -36,10 +36,11 @@ def _start(study, folder, parallel):
 
 
 def _running(folder):
-  """Process numbers of the workers that have a cell."""
+  """Workers that have a cell which may be tried again."""
   claims = claiming.Claims(folder)
   states = [claims.state(cell.id) for cell in sweep.load(folder)]
-  return [s.said["pid"] for s in states if s.name == "running" and s.said]
+  running = [s for s in states if s.name == "running" and s.said]
+  return [s.said["pid"] for s in running if s.attempts <= claiming.RETRIES]
 
 
 def _kill(folder, process, kills, seed):
@@ -93,7 +94,7 @@ def test_killed_workers_lose_nothing_and_repeat_nothing(tmp_path):
 
 def test_a_stopped_sweep_saves_and_goes_on(tmp_path):
   """Ctrl-C, also where the workers share the terminal."""
-  changes = {"train.steps": 2000, "train.log_every": 50}
+  changes = {"train.steps": 2000, "train.eval_every": 2000}
   study = write(tmp_path / "a.py", range(3), **changes)
   folder = tmp_path / "runs"
   with _start(study, folder, 2) as process:
