@@ -31,6 +31,7 @@ def every(tmp_path_factory):
   return _trained(folder, path, **{"evaluate.baselines": ("marginal",)})
 
 
+@pytest.mark.slow
 def test_one_order_is_scored_exactly(every, capsys):
   argv = ["evaluate", f"--workdir={every}", "--ordering=reverse"]
   assert program.main(argv) == 0

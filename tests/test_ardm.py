@@ -49,6 +49,7 @@ def values(spec, batch, seed=0):
   return rng.integers(0, spec.num_values, shape, np.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_unknown_values_are_unseen(name):
   spec, section = NETS[name]

@@ -145,6 +145,7 @@ def test_sampling_says_how_long_it_took():
   assert (row["batch"], row["length"]) == (3, 5)
 
 
+@pytest.mark.slow
 def test_samplers_side_by_side(capsys, monkeypatch):
   flags = ["--config=configs/text_gpt.py:tiny", "--batch=2", "--repeats=1"]
   flags += ["--config.model.depth=1", "--config.model.width=16"]

@@ -123,6 +123,7 @@ def check_windows(parts, module, sizes=(3,)):
       np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_windows_in_chunks_are_those_of_one_call(parts):
   check_windows(parts, stream)
 

@@ -31,6 +31,7 @@ def _network(config, spec):
   return assemble.network(config, spec)
 
 
+@pytest.mark.slow
 def test_what_is_given_stays_and_the_rest_is_drawn(run):
   x_NLC = np.random.default_rng(0).integers(0, 17, (3, 64, 1))
   known_L = completion.top(run.spec, 0.5)

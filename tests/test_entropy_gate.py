@@ -84,6 +84,7 @@ def uniform_batch(step, size=64):
   return Batch(x_BLC, np.ones((size, 8), np.float32), {}, index_B)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orders", ["raster", "fresh"])
 def test_uniform_tokens_cost_log_v(orders, record_property):
   sections = dict(raster=dict(name="raster"), fresh=dict(name="all"))

@@ -95,6 +95,7 @@ def test_what_is_moved_comes_from_nowhere_else():
 # --- orders ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 3), (1, 2, 3)])
 @pytest.mark.parametrize(
   "number",

@@ -26,6 +26,7 @@ def workdir(tmp_path_factory):
   return folder / "run"
 
 
+@pytest.mark.slow
 def test_samples_are_files_of_their_label(workdir, tmp_path, capsys):
   out = tmp_path / "out"
   argv = ["sample", f"--workdir={workdir}", "--num=3", f"--out={out}"]

@@ -216,6 +216,7 @@ def check(case, sampler):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name", [pytest.param(n, marks=SLOW[n in LONG]) for n in CASES]
 )

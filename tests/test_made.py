@@ -288,6 +288,7 @@ def test_no_hidden_layer(masks):
   contract.conditions_matter(case)
 
 
+@pytest.mark.slow
 def test_real_values():
   """By the steps and the Jacobian; the values of a site cannot be listed."""
   spec = DataSpec((4,), 2, None, 0.5)

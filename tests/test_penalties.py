@@ -56,6 +56,7 @@ def double():
     yield
 
 
+@pytest.mark.slow
 def test_the_view_keeps_the_contract(double):
   check(penalties)
 

@@ -359,6 +359,7 @@ def moved(tmp_path):
   return folder, path.rename(tmp_path / "moved" / "input.txt")
 
 
+@pytest.mark.slow
 def test_a_directory_alone_goes_on_also_when_the_data_has_moved(moved, capsys):
   folder, path = moved
   before = hashes(folder)
@@ -373,6 +374,7 @@ def test_a_directory_alone_goes_on_also_when_the_data_has_moved(moved, capsys):
   assert "nothing is left to train" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_other_data_is_refused_by_the_command_too(moved, capsys):
   folder, path = moved
   path.write_text(path.read_text().replace("fox 7", "fox 8"))

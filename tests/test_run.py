@@ -36,6 +36,7 @@ def trained(tmp_path_factory):
   return ar_jax.load(folder), dataset
 
 
+@pytest.mark.slow
 def test_a_long_text_is_scored_as_evaluate_scores_it(trained):
   run, dataset = trained
   written = dataset.splits["valid"].raw.decode()[: 64 + 29 * 32]

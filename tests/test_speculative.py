@@ -83,6 +83,7 @@ def blank(rows, length):
   return np.zeros((rows, length, 1), np.int32), np.zeros((rows, length), bool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_draft_that_is_right_saves_passes(steps):
   """Itself is kept whole; what the model never says costs a pass a step."""
@@ -138,6 +139,7 @@ def check_scores(case, module, steps):
     contract.sampled_equals_scored(case, sampler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 3])
 def test_scores_of_long_items(steps):
   with contract.precision("float64"):

@@ -46,6 +46,7 @@ def small_case(**section):
 # --- what a step sees ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("dilations", "kernel", "front_kernel"),
   [
