@@ -111,6 +111,7 @@ def test_known_sites_move_to_the_front_in_their_order():
     np.testing.assert_array_equal(first, order_BL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name", ("gpt", pytest.param("ardm", marks=pytest.mark.slow))
 )
@@ -282,6 +283,7 @@ def _written(tmp_path_factory, path):
   return runs.load(folder)
 
 
+@pytest.mark.slow
 def test_the_command_fills_a_hole(digits, tmp_path, capsys):
   known_HW, file = HOLE, tmp_path / "hole.png"
   Image.fromarray(known_HW).save(file)  # one bit a pixel

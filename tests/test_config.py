@@ -67,6 +67,8 @@ ALIKE = (
   "shakespeare_char.py",
   "shakespeare_lstm.py",
   "text_gpt.py",
+  "tfds_text.py",
+  "wav_wavenet.py",
 )
 
 

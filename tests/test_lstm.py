@@ -217,6 +217,7 @@ def test_gradient_of_the_whole_network_is_its_slope():
   assert slope == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "section",
   [

@@ -50,6 +50,7 @@ def _parts(dtype=np.float32):
   return case, x_NLC, evaluate.make_score_under(case.model, case.head)
 
 
+@pytest.mark.slow
 def test_mixture_of_a_split():
   case, x_NLC, score = _parts()
   split = data.items(x_NLC, units=dict(item=13))

@@ -174,6 +174,7 @@ def test_skewed_rows_are_moved_by_their_number():
 # --- cached steps ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
   "spec",

@@ -48,6 +48,7 @@ def local(case, shape, **section):
 # --- masks ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("shape", "section"),
   [
@@ -156,6 +157,7 @@ def test_the_blind_spot_of_the_raster():
 # --- steps ---
 
 
+@pytest.mark.slow
 def test_rows_of_different_orders_step_as_they_apply():
   shape = (2, 2)
   order_KL = np.array([[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]], np.int32)

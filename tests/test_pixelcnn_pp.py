@@ -51,6 +51,7 @@ def broken(mutated, change):
 # --- what a pixel sees ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("shape", "section"),
   [

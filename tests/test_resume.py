@@ -209,6 +209,7 @@ def test_other_versions_are_said(calm, tmp_path, monkeypatch):
   assert "threads 64 and now has" in warnings[1]
 
 
+@pytest.mark.slow
 def test_init_from_starts_from_the_parameters_of_another_run(calm, tmp_path):
   source = ar_jax.load(calm[0])
   config = tiny_config(**{"optimizer.lr": 0.0, "optimizer.weight_decay": 0.0})

@@ -103,6 +103,7 @@ def test_samples_score_as_they_were_drawn(trained):
   assert again.texts == drawn.texts
 
 
+@pytest.mark.slow
 def test_prompts_of_several_lengths_score_as_they_were_drawn(trained):
   run, dataset = trained
   written = dataset.splits["valid"].raw.decode()

@@ -128,6 +128,7 @@ ORDERS = dict(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_one_site_a_pass_is_ancestral(case, order):
   """The same keys draw the same values, with the same log-probabilities."""
@@ -144,6 +145,7 @@ def test_one_site_a_pass_is_ancestral(case, order):
     cases.below(cases.apart(a, b), 1e-12, "log-probabilities")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("order", "steps"),
   [("identity", (1, 3)), ("several", (1, 2, 1))],

@@ -56,6 +56,7 @@ def check(case, module, draft, steps, settings=(), draws=200_000):
   return contract.sampler_follows_model(case, make_sampler, settings, draws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("draft", "steps"),
   [
