@@ -86,6 +86,7 @@ def test_evaluate_takes_stride_and_protocol(workdir, capsys):
   assert "1..63 tokens of context" in out
 
 
+@pytest.mark.slow
 def test_sample_continues_each_prompt(workdir, capsys):
   flags = ["--prompt=The ", "--prompt=a", "--num=2", "--length=80"]
   assert program.main(["sample", f"--workdir={workdir}", *flags]) == 0

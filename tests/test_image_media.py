@@ -227,4 +227,4 @@ def test_the_report_shows_a_grid_and_each_sample(tmp_path, monkeypatch):
 
 def test_other_media_have_no_grid_in_the_report():
   run = types.SimpleNamespace(media=dict(kind="array", shape=[4]))
-  assert page._medium(run, np.zeros((2, 4, 1)), "All samples") == ""
+  assert page.medium(run, np.zeros((2, 4, 1)), "All samples") == ""

@@ -73,6 +73,7 @@ def _free_port():
     return found.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", COUNTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -77,6 +77,7 @@ def small(monkeypatch):
   )
 
 
+@pytest.mark.slow
 def test_command_passes_and_shows_every_check(small, capsys):
   assert program.main(["selftest"]) == 0
   out = capsys.readouterr().out

@@ -148,6 +148,7 @@ def test_a_row_does_not_depend_on_the_others():
   assert (one.x_BLC[0] != one.x_BLC[1]).any()
 
 
+@pytest.mark.slow
 def test_greedy_is_the_argmax_of_the_full_forward_at_every_step():
   parts = _parts(temperature=0.0)
   _, _, model, params, _ = parts
