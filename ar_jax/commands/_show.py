@@ -37,7 +37,12 @@ def say(message):
 
 def show(table):
   """A rich table; as wide as it is where nobody looks on."""
-  _OUT.print(table, width=None if _OUT.is_terminal else _WIDE)
+  if _OUT.is_terminal:
+    _OUT.print(table)
+    return
+  before, _OUT.width = _OUT.width, _WIDE
+  _OUT.print(table)
+  _OUT.width = before
 
 
 def warn(message):
