@@ -134,7 +134,9 @@ def write_record(workdir, name, values):
 def write_json(file, values):
   """Writes JSON data whole or not at all; StorageError where that fails."""
   text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-  part = file.with_name(f".{file.name}.part")
+  # A name of its own: others may write the same file of a sweep.
+  writer = f"{socket.gethostname()}.{os.getpid()}"
+  part = file.with_name(f".{file.name}.{writer}.part")
   try:
     part.write_text(text, encoding="utf-8")
     os.replace(part, file)

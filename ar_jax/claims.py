@@ -51,6 +51,7 @@ class Claims:
   def __init__(self, folder):
     self._folder = pathlib.Path(folder) / "claims"
     self._cancelled = pathlib.Path(folder) / "cancelled"
+    self._stopped = threading.Lock()
 
   def state(self, cell):
     """The State of a cell."""
@@ -59,10 +60,11 @@ class Claims:
       return State("waiting", len(attempts))
     last = attempts[-1]
     said = _read(last / "beat.json") or {}
-    end = _read(last / "end.json")
+    alive = _is_alive(last, said)
+    end = _read(last / "end.json")  # after that: it is written before it goes
     common = dict(attempts=len(attempts), said=said)
     if end is None:
-      if _is_alive(last, said):
+      if alive:
         return State("running", **common)
       gone = f"its process on {said.get('host', 'a machine')} is gone"
       end = dict(code=KILLED, message=gone)
@@ -94,17 +96,28 @@ class Claims:
       return None  # another worker was faster
     except OSError as e:
       raise errors.StorageError(f"cannot write {path}: {e.strerror}") from e
-    return Attempt(path, self.cancelled)
+    return Attempt(path, self._stop)
 
-  def again(self, cell):
-    """Lets a cell that is over be tried again, as if for the first time."""
-    attempts = self._attempts(cell)
-    if attempts:
-      (attempts[-1] / "again").touch()
+  def _stop(self):
+    """Stops this process if `cancel` was called; by one signal alone.
+
+    It may beat for several attempts, and SLURM sends SIGTERM meanwhile: the
+    same signal again would mean "at once".
+    """
+    if self.cancelled() and self._stopped.acquire(blocking=False):
+      os.kill(os.getpid(), signal.SIGUSR1)
+
+  def again(self, cell, state):
+    """Lets a cell that is over be tried again, as if for the first time.
+
+    state: as it was found; an attempt that began since goes on.
+    """
+    if state.attempts:
+      _touch(self._folder / cell / str(state.attempts) / "again")
 
   def cancel(self):
     """Asks all workers to save and stop, and to begin nothing."""
-    self._cancelled.touch()
+    _touch(self._cancelled)
 
   def cancelled(self):
     """Whether `cancel` was called since the last `resume`."""
@@ -126,11 +139,11 @@ class Attempt:
 
   Args:
     path: its directory.
-    cancelled: () -> whether to stop.
+    stop: called with each beat, to stop the process if it is to.
   """
 
-  def __init__(self, path, cancelled):
-    self._path, self._cancelled = path, cancelled
+  def __init__(self, path, stop):
+    self._path, self._stop = path, stop
     self._said = dict(pid=os.getpid(), host=socket.gethostname())
     self._over = threading.Event()
     self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -158,12 +171,17 @@ class Attempt:
       # A disk that is full now may take the next one.
       with contextlib.suppress(errors.StorageError):
         self._write("beat", dict(self._said, time=time.time()))
-      if self._cancelled():
-        os.kill(os.getpid(), signal.SIGTERM)
-        return
+      self._stop()
 
   def _write(self, name, values):
     checkpoint.write_json(self._path / f"{name}.json", values)
+
+
+def _touch(path):
+  try:
+    path.touch()
+  except OSError as e:
+    raise errors.StorageError(f"cannot write {path}: {e.strerror}") from e
 
 
 def _read(path):

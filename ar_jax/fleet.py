@@ -1,5 +1,6 @@
 """Workers of a sweep on this machine: started, watched, started again."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -32,7 +33,7 @@ def run(folder, cells, parallel, look=lambda: None):
   workers, asked = {}, False
   # What each cell may cost, and a few that are killed before they have one.
   left = parallel + len(cells) * (1 + claiming.RETRIES) + 10
-  with preemption.Watch() as watch:
+  with preemption.Watch() as watch, _ending(workers):
     while True:
       names = [claims.state(cell).name for cell in cells]
       todo = sum(name in ("waiting", "stopped") for name in names)
@@ -62,6 +63,18 @@ def run(folder, cells, parallel, look=lambda: None):
       )
 
 
+@contextlib.contextmanager
+def _ending(workers):
+  """Lets no process outlive an error."""
+  try:
+    yield
+  finally:
+    for worker in workers.values():
+      worker.terminate()
+    for worker in workers.values():
+      worker.wait()
+
+
 def command(folder, *more):
   """The command line of a worker of this interpreter."""
   name = [sys.executable, "-m", "ar_jax", "sweep", "work", str(folder)]
@@ -69,11 +82,13 @@ def command(folder, *more):
 
 
 def share(items, slot, parallel):
-  """Those of the items that one of several workers has: at least one."""
-  count = len(items)
-  if parallel >= count:
-    return [items[slot % count]]
-  return items[slot * count // parallel : (slot + 1) * count // parallel]
+  """Those of the items that one of several workers has: at least one.
+
+  Each has as many, for the bits of a run depend on it.
+  """
+  size = max(1, len(items) // parallel)
+  first = slot * size % len(items)
+  return items[first : first + size]
 
 
 def _start(folder, slot, parallel):
@@ -99,7 +114,7 @@ def _gpus():
   if named is not None:
     return list(filter(None, named.split(",")))
   found = pathlib.Path("/dev").glob("nvidia[0-9]*")
-  return sorted(p.name.removeprefix("nvidia") for p in found)
+  return [str(n) for n, _ in enumerate(found)]  # as CUDA counts them
 
 
 def _ended(folder, slot, worker):
@@ -111,9 +126,11 @@ def _ended(folder, slot, worker):
     return True
   log = _log(folder, slot)
   last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
-  raise errors.UsageError(
+  error = errors.Error(
     f"a worker ended with exit code {code}: {''.join(last)}; see {log}"
   )
+  error.exit_code = code
+  raise error
 
 
 def _log(folder, slot):

@@ -96,6 +96,10 @@ class Keeper:
         f" of step {step} is saved; `ar_jax train"
         f" --workdir={self._opened.workdir}` goes on"
       )
+    self.resume()
+
+  def resume(self):
+    """Says that training begins or goes on: what was before is not timed."""
     self._meter.restart()
 
   def _score(self, step, params):

@@ -108,7 +108,7 @@ def _together():
   try:
     yield
   except jax.errors.JaxRuntimeError as e:
-    if jax.process_count() == 1:
+    if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(e):
       raise
     raise errors.Preempted(
       f"another process of this run has ended or does not answer:"

@@ -50,7 +50,7 @@ def train(configs, workdirs, views, measured=lambda gain: None):
     (list of Run, Dataset).
   Raises:
     UsageError: the configs differ in more. NumericalError, Preempted, ...: as
-    launch.train, of any of the members; the others have saved what they do.
+    launch.train, of any of the members; where Preempted, all have saved.
   """
   _check(configs)
   with preemption.Watch() as watch, contextlib.ExitStack() as stack:
@@ -135,6 +135,8 @@ def _fit(members, measured):
         stopped = e
     if stopped:
       raise stopped
+    for keep in keepers:  # what the others did is no training either
+      keep.resume()
 
   def due(number):
     wishes = [keep.due(number) for keep in keepers]  # each is to be asked
@@ -142,6 +144,8 @@ def _fit(members, measured):
 
   for keep in keepers:
     keep.begin()
+  for keep in keepers:
+    keep.resume()
   steps = config.train.steps
   with data.ahead(batch_at, first, steps) as batch_at:
     states = training.fit(

@@ -18,23 +18,29 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 class Watch:
   """Knows whether the run was asked to stop; to be entered.
 
-  asked: the name of the signal, or None.
+  asked: the name of the signal, or None. One that is entered within another
+    knows what that was asked, and tells it.
   """
 
   def __init__(self):
     self.asked = None
-    self._before = {}
+    self._before, self._outer = {}, None
     self._interruptible = False
 
   def __enter__(self):
     if threading.current_thread() is threading.main_thread():
       for number in SIGNALS:
         self._before[number] = signal.signal(number, self._heed)
+    outer = getattr(self._before.get(signal.SIGTERM), "__self__", None)
+    if isinstance(outer, Watch):
+      self._outer, self.asked = outer, self.asked or outer.asked
     return self
 
   def __exit__(self, *_):
     for number, handler in self._before.items():
       signal.signal(number, handler)
+    if self._outer:
+      self._outer.asked = self._outer.asked or self.asked
 
   @contextlib.contextmanager
   def interruptible(self):

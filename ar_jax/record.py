@@ -197,13 +197,14 @@ class Meter:
     kept = dict(nats=0.0, weight=0.0) | (progress or {})
     self._nats, self._weight = kept["nats"], kept["weight"]
     self.seconds = 0.0
+    self._stamp = None  # of the last update; the first one compiles
     self.restart()
-    self._stamp = None
 
   def restart(self):
     """Leaves out of the time what was no training."""
-    self._since = self._stamp = time.perf_counter()
-    self._timed = 0.0
+    self._since, self._timed = time.perf_counter(), 0.0
+    if self._stamp is not None:
+      self._stamp = self._since
 
   def progress(self):
     """What a resumed run goes on from, for its first line to be the same."""

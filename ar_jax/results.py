@@ -100,14 +100,15 @@ def chosen(rows, conditions):
   Raises:
     UsageError: a condition that is none, or names no column.
   """
+  kept = rows
   for text in conditions:
     parts = re.fullmatch(r"([^!<>=]+)(!=|<=|>=|=|<|>)(.*)", text)
     if parts is None:
       raise errors.UsageError(f"--where={text}: as seed=0, optimizer.lr<1e-3")
     key, sign, wanted = parts.groups()
     _check_column(rows, key)
-    rows = [r for r in rows if _holds(r.get(key), sign, wanted)]
-  return rows
+    kept = [r for r in kept if _holds(r.get(key), sign, wanted)]
+  return kept
 
 
 def _holds(value, sign, wanted):
@@ -116,6 +117,8 @@ def _holds(value, sign, wanted):
   with contextlib.suppress(ValueError, TypeError):
     if not isinstance(value, bool):
       return compare(float(value), float(wanted))
+  if value is None and sign not in ("=", "!="):
+    return False
   return compare(shown(value), wanted)
 
 
@@ -147,9 +150,16 @@ def metric(rows, name=None):
   """The name of the metric: that which is asked for, or the data's own."""
   if name is not None:
     _check_column(rows, name)
+    for row in rows:
+      value = row.get(name, 0)
+      if not isinstance(value, int | float):
+        raise errors.UsageError(
+          f"--metric={name}: {shown(value)!r} is no number"
+        )
     return name
   units = ("bits_per_dim", "bits_per_byte", "nats_per_site")
-  known = [u for u in units if all(u in r for r in rows if "split" in r)]
+  scored = [row for row in rows if "split" in row]
+  known = [u for u in units if scored and all(u in row for row in scored)]
   return (known or ["nats_per_site"])[0]
 
 
@@ -159,7 +169,7 @@ def grouped(rows, by):
     _check_column(rows, key)
   groups = {}
   for row in rows:
-    label = " ".join(shown(row.get(key)) for key in by)
+    label = " ".join(shown(row.get(key)) or "none" for key in by)
     groups.setdefault(label, []).append(row)
   return groups
 
@@ -172,10 +182,8 @@ def summary(groups, metric):
     mean = float(np.mean(values)) if values else math.nan
     error = low = high = math.nan
     if len(values) > 1:
-      from scipy import special
-
       error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-      half = error * float(special.stdtrit(len(values) - 1, 0.975))
+      half = half_width(values)
       low, high = mean - half, mean + half
     found.append(Group(label, len(values), mean, error, low, high))
   return found
@@ -184,8 +192,7 @@ def summary(groups, metric):
 def paired(groups, base, metric):
   """compare.Row of every group against a base: {label: Row}.
 
-  Runs are paired by seed; items too, where all runs scored the same ones, in
-  nats an item, else the metric itself is compared.
+  Runs are paired by seed.
 
   Raises:
     UsageError: no such base, or not the same seeds in each group.
@@ -208,44 +215,34 @@ def paired(groups, base, metric):
         f"{label} has the seeds {sorted(seeds[label])}, {base}"
         f" {sorted(seeds[base])}: they are not paired"
       )
-  ordered = {
-    label: sorted((r for r in rows if metric in r), key=lambda r: r["seed"])
-    for label, rows in groups.items()
-  }
-  nats = {label: _items(rows) for label, rows in ordered.items()}
-  by_item = (
-    len({nats_N.shape for some in nats.values() for nats_N in some}) == 1
-  )
-  scores = {
-    label: _scores(rows, nats[label] if by_item else None, metric)
-    for label, rows in ordered.items()
-  }
+  scores = {}
+  for label, rows in groups.items():
+    values = {row["seed"]: row[metric] for row in rows if metric in row}
+    scores[label] = np.array([[values[seed]] for seed in sorted(values)])
   return compare.summary(scores, base)
 
 
-def _items(rows):
-  """Nats of the items of each run."""
-  found = []
-  for row in rows:
-    path = row["workdir"] / "reports" / "items.npz"
-    try:
-      with path.open("rb") as raw, np.load(raw) as file:
-        found.append(file["nats"])
-    except (OSError, ValueError, KeyError) as e:
-      raise errors.DataError(
-        f"{path} cannot be read: `ar_jax evaluate --workdir={row['workdir']}`"
-        " writes it anew"
-      ) from e
-  return found
+def half_width(values):
+  """Of Student's 95 % interval of the mean of some values; nan of one."""
+  if len(values) < 2:
+    return math.nan
+  from scipy import special
+
+  error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+  return error * float(special.stdtrit(len(values) - 1, 0.975))
 
 
-def _scores(rows, nats, metric):
-  """[seeds, items] whose mean over items is the metric, or [seeds, 1]."""
-  values_S1 = np.array([[row[metric]] for row in rows])
-  if nats is None:
-    return values_S1
-  nats_SN = np.stack(nats)
-  return nats_SN * (values_S1 / nats_SN.mean(axis=1, keepdims=True))
+def table(title, titles, cells, caption=None):
+  """A table for the terminal, the first column to the left."""
+  from rich.markup import escape
+  from rich.table import Table
+
+  made = Table(title=title, caption=caption)
+  for name in titles:
+    made.add_column(name, justify="left" if name == titles[0] else "right")
+  for line in cells:
+    made.add_row(*map(escape, line))
+  return made
 
 
 def markdown(titles, cells):

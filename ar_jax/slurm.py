@@ -23,14 +23,18 @@ def executor(folder, parallel=None, options=()):
   Args:
     folder: of the sweep, on a file system that the nodes share.
     parallel: jobs at a time; None: as many as SLURM lets.
-    options: of "key=value", as submitit names what sbatch takes.
+    options: of "key=value", as submitit names what sbatch takes; "time" is
+      needed.
   Raises:
     UsageError: submitit or SLURM is not there, or does not take an option.
   """
   submitit = _submitit()
   values = dict(_option(text) for text in options)
-  if parallel:
-    values["array_parallelism"] = parallel
+  if not isinstance(values.get("time"), int):
+    raise errors.UsageError(
+      "--on=slurm needs the minutes that a job may take: --slurm=time=120"
+    )
+  values["array_parallelism"] = parallel or _MOST
   values = {f"slurm_{key}": value for key, value in values.items()}
   folder = pathlib.Path(folder).absolute() / "slurm"
   try:
@@ -43,7 +47,7 @@ def executor(folder, parallel=None, options=()):
   try:
     made.update_parameters(name="ar_jax", **values)
   except (NameError, TypeError, ValueError) as e:
-    raise errors.UsageError(f"--slurm: {_last(e)}") from e
+    raise errors.UsageError(f"--slurm: {str(e).splitlines()[0]}") from e
   return made
 
 
@@ -168,8 +172,12 @@ def _queued(jobs):
       f"cannot ask SLURM about the jobs {numbers}: {e.strerror}; start this"
       " where `squeue` can be called"
     ) from e
+  if done.returncode:
+    raise errors.UsageError(
+      f"cannot ask SLURM about the jobs {numbers}: {done.stderr.strip()}"
+    )
   return jobs & set(done.stdout.split())
 
 
 def _last(error):
-  return str(error).strip().splitlines()[-1]
+  return (str(error).strip() or repr(error)).splitlines()[-1]

@@ -12,6 +12,7 @@ its resolved config, so that the same one is never trained twice:
 """
 
 import hashlib
+import inspect
 import json
 import pathlib
 import zipfile
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ar_jax import assemble, checkpoint, errors, preflight
+from ar_jax import assemble, checkpoint, errors, preflight, writer
 from ar_jax import config as configs
 
 _OWN = ("checkpoint", "split", "tags")  # keys of a cell that set no config
@@ -65,10 +66,18 @@ def study(path):
       raise errors.UsageError(
         f"{file} is no study: it has no `{name}`; see experiments/"
       )
+  args = (arg,) if arg else ()
   try:
-    return module, module.sweep(arg) if arg else module.sweep()
+    inspect.signature(module.sweep).bind(*args)
+  except TypeError as e:
+    raise errors.UsageError(f"{path}: sweep(): {e}") from e
+  try:
+    cells = list(module.sweep(*args))
   except ValueError as e:
     raise errors.UsageError(f"{path}: {e}") from e
+  if not cells:
+    raise errors.UsageError(f"{path} gives no cells")
+  return module, cells
 
 
 def checked(cells):
@@ -114,9 +123,15 @@ def _checked(values, name, data):
   if cell.split not in dataset.splits:
     known = ", ".join(dataset.splits)
     raise errors.UsageError(f"no split {cell.split!r}; there are: {known}")
-  assemble.network(config, dataset.spec)
+  which = str(cell.checkpoint)
+  if which not in ("last", "best") and not which.isdecimal():
+    raise errors.UsageError(
+      f"no checkpoint {which!r}; there are: last, best, or a number of updates"
+    )
+  assemble.objective(config, assemble.network(config, dataset.spec))
   assemble.baselines(config, dataset.spec)
   assemble.optimizer(config)
+  writer.check(config.train.trackers)
   return cell
 
 
@@ -193,7 +208,10 @@ def submit(folder, name, cells, vmap=None):
     StorageError: the directory cannot be written.
   """
   folder = pathlib.Path(folder)
-  (folder / "cells").mkdir(parents=True, exist_ok=True)
+  try:
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise errors.StorageError(f"cannot write {folder}: {e.strerror}") from e
   for cell in cells:
     checkpoint.write_json(
       folder / "cells" / f"{cell.id}.json", configs.plain(cell.config)

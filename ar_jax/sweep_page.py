@@ -20,7 +20,6 @@ from ar_jax import (
   page,
   report,
   results,
-  text,
   writer,
 )
 from ar_jax import config as configs
@@ -43,7 +42,11 @@ def write(folders, path=None, *, shown=6, num=4, length=None, seed=0):
     DataError: no run. StorageError: the page cannot be written.
   """
   folders = [pathlib.Path(folder) for folder in folders]
-  rows = [row for folder in folders for row in _rows(folder, len(folders) > 1)]
+  rows = [
+    row
+    for folder, name in zip(folders, _names(folders), strict=True)
+    for row in _rows(folder, name)
+  ]
   metric, groups = results.metric(rows), _groups(rows)
   curves = {
     name: [line for row in some if (line := _curve(row, metric))]
@@ -93,7 +96,9 @@ def draw(curves, levels, unit, path):
   import matplotlib
   from matplotlib.figure import Figure
 
-  with matplotlib.rc_context({"svg.hashsalt": "ar_jax", "font.size": 8}):
+  # Settings may hold $, as those of optimizer.decay do.
+  how = {"svg.hashsalt": "ar_jax", "font.size": 8, "text.parse_math": False}
+  with matplotlib.rc_context(how):
     figure = Figure(figsize=(6.5, 3.6), layout="constrained")
     axes = figure.subplots()
     for n, (name, lines) in enumerate(curves.items()):
@@ -127,12 +132,20 @@ def band(lines):
   return steps, values_RS.min(0), values_RS.mean(0), values_RS.max(0)
 
 
-def _rows(folder, several):
-  """The runs of a folder; of several folders told apart by its name."""
+def _names(folders):
+  """What tells several folders apart; None of one."""
+  if len(folders) == 1:
+    return [None]
+  names = [folder.resolve().name for folder in folders]
+  return names if len(set(names)) == len(names) else list(map(str, folders))
+
+
+def _rows(folder, name):
+  """The runs of a folder, marked by its name if it has one."""
   found = results.rows(folder)
-  for row in found if several else ():
-    row["run"] = f"{folder.resolve().name}/{row['run']}"
-    row["of"] = folder.resolve().name
+  for row in found if name else ():
+    row["run"] = f"{name}/{row['run']}"
+    row["of"] = name
   return found
 
 
@@ -180,8 +193,9 @@ def _levels(rows, metric):
       if metric in v and not k.endswith("window")
     }
     model = evaluation["model"]
-    if metric == "nats_per_site" and "entropy_nats_per_site" in model:
-      named["entropy"] = model["entropy_nats_per_site"]
+    if "entropy_nats_per_site" in model:
+      scale = model[metric] / model["nats_per_site"]
+      named["entropy"] = round(scale * model["entropy_nats_per_site"], 6)
     found.append(named)
   if not found:
     return {}
@@ -229,7 +243,13 @@ def _curves(curves, levels, unit):
 
 def _table(rows):
   titles = results.columns(rows)
-  cells = [[_cell(row.get(key)) for key in titles] for row in rows]
+  cells = [
+    [
+      _cell(row.get(k)) if k in results.FIGURES else results.shown(row.get(k))
+      for k in titles
+    ]
+    for row in rows
+  ]
   return markup.scroll("Runs", markup.sortable(titles, cells))
 
 
@@ -254,8 +274,8 @@ def _samples(best, num, length, seed):
     drawn = run.sample(jax.random.key(seed), num, "", length)
     body = page.medium(run, drawn.x_BTC, f"samples of {name}")
     if run.media.get("kind") == "text":
-      said = text.decode(run.media, drawn.x_BTC[0, :, 0])[:_CHARACTERS]
-      body = markup.tag("pre", said)
+      said = [text[:_CHARACTERS] for text in drawn.texts]
+      body = markup.tag("pre", "\n\n".join(said))
     elif not body:  # sound has no grid
       body = markup.join(
         *(page.medium(run, x_1, f"sample {n}") for n, x_1 in _each(drawn.x_BTC))

@@ -145,6 +145,8 @@ class Split(NamedTuple):
   units: what the scored sites of the whole split amount to, as
     dict(byte=n, char=m, word=k).
   entropy: exact entropy of one item in nats where the source is known.
+  exact: (indices) -> float64 [B], the exact -log p(x | y) of items in nats,
+    where the source is known: no model's are lower in the mean.
   protocol: how the items were cut, as "w128/s64".
   stream: int[T], the tokens behind a split that is one stream, else None.
   raw: the bytes a compressor would be given, or None.
@@ -159,6 +161,7 @@ class Split(NamedTuple):
   get: Callable
   units: Mapping[str, int] = {}
   entropy: float | None = None
+  exact: Callable | None = None
   protocol: str = "items"
   stream: np.ndarray | None = None
   raw: bytes | None = None

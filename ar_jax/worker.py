@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import traceback
 
+import jax
+
 from ar_jax import claims as claiming
 from ar_jax import config as configs
 from ar_jax import (
@@ -17,6 +19,10 @@ from ar_jax import (
   sweep,
 )
 from ar_jax import run as runs
+
+# What several runs in one program may end with where each alone would not: a
+# member that is no number, or less memory than they need together.
+_APART = errors.Error, jax.errors.JaxRuntimeError
 
 
 def work(folder, view_of, only=None):
@@ -80,14 +86,16 @@ def _together(folder, had, view, measured, watch):
   trained = ()
   views += [_saying(quiet, *pair) for pair in had[1:]]
   try:
-    with _ended(had, but=errors.Error):
+    with _ended(had, but=_APART):
       trained, dataset = members.train(
         [cell.config for cell in cells],
         [sweep.workdir(folder, cell) for cell in cells],
         views,
         measured,
       )
-  except errors.Error as e:
+  except errors.Preempted:
+    raise
+  except _APART as e:
     view.warned(str(e))
     return False
   for pair, run in zip(had, trained, strict=False):  # none if it broke
@@ -113,12 +121,13 @@ def _ended(had, but=()):
   except errors.Preempted as e:
     end(e.exit_code, str(e))
     raise
-  except errors.Error as e:
+  except Exception as e:
     if isinstance(e, but):
       raise
-    end(e.exit_code, str(e))
-  except Exception:
-    end(1, traceback.format_exc())
+    if isinstance(e, errors.Error):
+      end(e.exit_code, str(e))
+    else:
+      end(1, traceback.format_exc())
   except BaseException as e:  # Ctrl-C where nothing heeds it
     end(errors.Preempted.exit_code, type(e).__name__)
     raise

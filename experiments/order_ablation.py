@@ -29,7 +29,6 @@ from rich.table import Table
 
 from ar_jax import assemble, checkpoint, compare, likelihood
 from ar_jax import config as configs
-from ar_jax.datasets import ising
 from configs import base
 
 _BITS = likelihood.bits(1.0)
@@ -220,10 +219,7 @@ def _truth(row, data):
     return None
   config = configs.restore(checkpoint.read_record(row["workdir"], "config"))
   split = assemble.dataset(config).splits[row["cell"]["split"]]
-  if data == "products":
-    return np.full(split.size, split.entropy)  # all pairs are as likely
-  x_NLC = split.get(np.arange(split.size))[0]
-  return -ising.log_prob(config.data.shape, config.data.beta, x_NLC)
+  return split.exact(np.arange(split.size))
 
 
 def _compared(by_order, study, truth_N):

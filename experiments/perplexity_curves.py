@@ -3,8 +3,9 @@
   ar_jax sweep experiments/perplexity_curves.py:path=input.txt \\
       --workdir=runs/curves --vmap=seed
 
-Arguments: path=FILE, a text; without one the English text that ships with
-CPython; seeds=3; steps=0 (0: those of nanoGPT's CPU setting, 1,969); tiny.
+Arguments: path=FILE, tiny Shakespeare or another text; without one the English
+text that ships with CPython; seeds=3; steps=0 (0: those of nanoGPT's CPU
+setting, 1,969); tiny.
 
 The networks of nanoGPT's CPU setting (karpathy/nanoGPT, README: 4 layers, 4
 heads, width 128, context 64, batch 12), as it stands there and with what was
@@ -12,16 +13,18 @@ learned since, each from several seeds. A curve is the mean over seeds, its
 band Student's 95 % interval of that mean. Validation is the whole split at
 each point, training the mean since the point before: nothing is smoothed
 besides. Time is that of the updates alone, without starting, compiling,
-scoring and saving. FLOP are the products of the forward pass x 3.
+scoring and saving; by --vmap=seed those of all seeds together, which then share
+the order of the data: the band is about init alone. FLOP are the products of
+the forward pass x 3.
 
 Writes perplexity_curves.md with its pictures (PNG, SVG) beside the runs.
 measured: docs/perplexity_curves.md
 """
 
 import math
+import pathlib
 
 import numpy as np
-from rich.table import Table
 from scipy import stats
 
 from ar_jax import checkpoint, cost, evaluate, results, writer
@@ -37,6 +40,7 @@ NETWORKS = {
 _LR = {"with lr 3e-3": {"optimizer.lr": 3e-3}}
 # README of karpathy/nanoGPT: the CPU setting, random windows of the validation
 # split; ours are all windows of it under the same protocol.
+_TINY_SHAKESPEARE_BYTES = 1_115_394
 PUBLISHED = {"nanoGPT, published": 1.88}
 AXES = dict(
   step="updates",
@@ -95,12 +99,7 @@ def report(rows, folder):
   page = [_HEAD, results.markdown(titles, cells), f"{about}.\n"]
   page.append("![Curves](perplexity_curves.png)\n")
   (folder / "perplexity_curves.md").write_text("\n".join(page))
-  table = Table(title="at the end of training", caption=about)
-  for title in titles:
-    table.add_column(title, justify="right" if title != "network" else "left")
-  for line in cells:
-    table.add_row(*line)
-  return [table]
+  return [results.table("at the end of training", titles, cells, about)]
 
 
 def curve(rows):
@@ -129,14 +128,13 @@ def _run(workdir):
   step_T = np.array([x["step"] for x in train])
   nats_T = np.array([x["nats_per_site"] for x in train])
   updates_T = np.diff(step_T, prepend=0)
-  rate_T = np.array([x["sites_per_second"] for x in train])
-  seconds_T = np.cumsum(updates_T * figures["sites"] / rate_T)
+  rate = np.median(figures["sites_per_second"])
   since = [0, *step_V[:-1]]
   return dict(
     step=step_V,
     tokens=step_V * figures["sites"],
     flops=step_V * figures["flops_per_step"],
-    seconds=np.interp(step_V, [0, *step_T], [0, *seconds_T]),
+    seconds=step_V * figures["sites"] / rate,
     train=np.array(
       [
         _mean(nats_T, updates_T, (step_T > low) & (step_T <= high))
@@ -172,9 +170,14 @@ def _levels(rows):
   model, cell = rows[0]["model"], rows[0]["cell"]
   if "entropy_nats_per_site" in model:
     bars["entropy"] = model["entropy_nats_per_site"]
-  if cell.get("data.path") and not cell["tags"]["tiny"]:
+  tags, path = cell["tags"], cell.get("data.path")
+  if path and not tags["tiny"] and _is_tiny_shakespeare(path):
     bars |= PUBLISHED
   return bars
+
+
+def _is_tiny_shakespeare(path):
+  return pathlib.Path(path).stat().st_size == _TINY_SHAKESPEARE_BYTES
 
 
 def _end(name, rows, curve):
@@ -262,5 +265,6 @@ Written by `ar_jax sweep experiments/perplexity_curves.py`, whose docstring
 says how: the networks of nanoGPT's CPU setting, several seeds each. Lines:
 {evaluate.UNITS["nats_per_site"]} of the whole validation split, the mean over
 seeds in its 95 % band; dotted: training, the mean since the point before. The
-right axes are the same curves as perplexity.
+right axes are the same curves as perplexity. Seconds are those of the updates
+alone, at the median rate.
 """

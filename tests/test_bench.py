@@ -264,6 +264,7 @@ def test_prompt_is_read_and_not_drawn(capsys, monkeypatch):
   assert row["token_us"] == pytest.approx(1e6 * 4.5 / 12)
 
 
+@pytest.mark.slow
 def test_naive_is_left_out_where_it_would_take_long(capsys, monkeypatch):
   monkeypatch.setattr(command, "_PATIENCE", 0.0)
   row, out = bench_row(capsys, "--hugging_face=no")
@@ -273,6 +274,7 @@ def test_naive_is_left_out_where_it_would_take_long(capsys, monkeypatch):
   assert row["naive_samples_per_s"] > 0
 
 
+@pytest.mark.slow
 def test_step_by_the_room_of_its_cache(capsys):
   flags = ["--hugging_face=no", "--capacity=12,32", "--naive=no"]
   row, out = bench_row(capsys, *flags)
@@ -343,7 +345,11 @@ def test_default_is_the_published_size():
     (["sample", "--values=5"], "needs --config"),
     (["sample", "--values=5", "--config=configs/ising.py:tiny"], "is text"),
     ([*["sample"], *SMALL, "--prompt_length=12"], "at least one is drawn"),
-    (["sample", "--hugging_face=yes", "--length=8"], "takes a GPT-2"),
+    pytest.param(
+      ["sample", "--hugging_face=yes", "--length=8"],
+      "takes a GPT-2",
+      marks=pytest.mark.slow,
+    ),
     (
       ["sample", "--config=configs/text_gpt.py:tiny", "--length=100000"],
       "or fewer",

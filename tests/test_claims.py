@@ -57,7 +57,7 @@ def test_what_is_done_is_not_done_again(claims):
   state = claims.state("a")
   assert (state.name, state.code, state.result) == ("done", 0, dict(step=3))
   assert claims.claim("a") is None
-  claims.again("a")
+  claims.again("a", claims.state("a"))
   assert claims.state("a").name == "waiting"
   assert claims.claim("a") is not None
 
@@ -68,7 +68,7 @@ def test_what_failed_is_listed_until_it_is_let_again(claims, code):
   state = claims.state("a")
   assert (state.name, state.code, state.message) == ("failed", code, "so it is")
   assert claims.claim("a") is None
-  claims.again("a")
+  claims.again("a", claims.state("a"))
   _ended(claims, "a", 0)
   assert claims.state("a").attempts == 2
 
@@ -80,7 +80,7 @@ def test_what_was_stopped_is_tried_three_times_more(claims):
   state = claims.state("a")
   assert state.name == "failed"
   assert state.message == "stopped 4 times, last: so it is"
-  claims.again("a")
+  claims.again("a", claims.state("a"))
   for _ in range(4):
     _ended(claims, "a", 75)
   assert claims.state("a").attempts == 8
@@ -108,6 +108,30 @@ def test_a_killed_worker_loses_its_cell_at_once(claims, tmp_path):
   assert (state.name, state.code) == ("stopped", claiming.KILLED)
   assert state.message == f"its process on {socket.gethostname()} is gone"
   assert claims.claim("a") is not None
+
+
+def test_ten_attempts_and_more_are_counted(claims):
+  for number in range(1, 13):
+    assert claims.claim("a") is not None
+    assert claims.state("a").attempts == number
+    claims.again("a", claims.state("a"))
+
+
+def test_an_attempt_that_began_since_is_not_marked(claims):
+  _ended(claims, "a", 75)
+  found = claims.state("a")
+  with claims.claim("a"):
+    claims.again("a", found)
+    assert claims.state("a").name == "running"
+
+
+def test_a_process_of_another_user_lives(claims, monkeypatch):
+  def kill(pid, number):
+    raise PermissionError
+
+  monkeypatch.setattr(os, "kill", kill)
+  with claims.claim("a"):
+    assert claims.state("a").name == "running"
 
 
 def test_a_worker_of_another_machine_counts_while_it_beats(
@@ -144,21 +168,29 @@ def test_heartbeats_say_how_far_it_is(claims, monkeypatch):
     while claims.state("a").said.get("step") != 7:
       assert time.monotonic() < until
       time.sleep(0.01)
-    assert claims.state("a").said["time"] > before
+    said = claims.state("a").said
+    assert said["time"] > before
+    assert said["pid"] == os.getpid()
 
 
 def test_cancel_asks_the_workers_to_stop_and_claims_nothing(
   claims, monkeypatch
 ):
   monkeypatch.setattr(claiming, "_BEAT_SECONDS", 0.01)
-  asked = threading.Event()
-  before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+  asked = []
+  before = signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
   try:
-    with claims.claim("a"):
+    # Two that are trained together: the second signal would mean "at once".
+    with claims.claim("a"), claims.claim("c"):
       claims.cancel()
-      assert asked.wait(60)
+      until = time.monotonic() + 60
+      while not asked:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+      time.sleep(0.2)
   finally:
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGUSR1, before)
+  assert len(asked) == 1
   assert claims.claim("b") is None
   claims.resume()
   assert claims.claim("b") is not None

@@ -310,6 +310,7 @@ def test_the_command_fills_a_hole(digits, tmp_path, capsys):
   np.testing.assert_array_equal(first[known_HW], whole[known_HW])
 
 
+@pytest.mark.slow
 def test_a_mask_for_each_item_of_a_file(digits, tmp_path, capsys):
   rng = np.random.default_rng(0)
   x_NHW = rng.integers(0, 17, (3, 8, 8))
@@ -384,6 +385,7 @@ def test_a_picture_masks_all_colors_of_a_pixel(tmp_path):
       np.testing.assert_array_equal(known, [wanted, wanted])
 
 
+@pytest.mark.slow
 def test_text_is_filled_in(tmp_path_factory, tmp_path, capsys):
   run = _written(tmp_path_factory, "configs/markov_gpt.py:tiny,ordering=all")
   known_L = np.ones(run.spec.length, bool)

@@ -35,6 +35,7 @@ def _tiny(file, tmp_path):
 # that is not slow; `make test-all` trains them all.
 ALIKE = (
   "ar2_classes_wavenet.py",
+  "architectures.py",
   "bmnist_ardm.py",
   "bmnist_any_order.py",
   "bmnist_diagonal_bilstm.py",
@@ -63,10 +64,12 @@ ALIKE = (
   "photos_gpt.py",
   "photos_pixelcnn_pp.py",
   "products_gpt.py",
+  "scaling_text.py",
   "series_wavenet.py",
   "shakespeare_char.py",
   "shakespeare_lstm.py",
   "text_gpt.py",
+  "tones_wavenet.py",
   "tfds_text.py",
   "wav_wavenet.py",
 )

@@ -51,8 +51,8 @@ def section_of(kind, name, number):
 def walk(kind):
   """Parametrizes a test by every TINY entry of a folder.
 
-  Of a model, a head and a sampler all but the first one are slow, and but a
-  GPT with aligned conditions; and the whole of a PixelCNN++, of many programs.
+  Of a model, a head and a sampler all but the first one are slow, and the whole
+  of a PixelCNN++, of many programs.
   """
   marked = [
     pytest.param(*entry, marks=[pytest.mark.slow] * is_slow(kind, *entry))
@@ -65,12 +65,7 @@ def is_slow(kind, name, number):
   """Whether `make test` leaves an entry to `make test-all`."""
   if (kind, name) == ("models", "pixelcnn_pp"):
     return True
-  if number < dict(models=1, heads=1, samplers=1).get(kind, number + 1):
-    return False
-  if (kind, name) != ("models", "gpt"):
-    return True
-  spec = section_of(kind, name, number)["spec"]
-  return all(c.kind != "aligned" for c in spec.conditions.values())
+  return kind in ("models", "heads", "samplers") and number > 0
 
 
 @functools.cache
@@ -348,6 +343,7 @@ def test_sampler(name, number, record_property):
     run(record_property, subject, checks)
 
 
+@pytest.mark.slow
 @walk("samplers")
 def test_sampler_follows_model(name, number, record_property):
   section = section_of("samplers", name, number)

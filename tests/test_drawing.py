@@ -71,6 +71,7 @@ def follow(module, run, **options):
   return "".join(p.text for p in told), told[-1].drawn, len(told)
 
 
+@pytest.mark.slow
 def test_a_stream_tells_the_tokens_of_a_sample():
   run = _run()
   whole = run.sample(KEY, **ASK)

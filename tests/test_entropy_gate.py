@@ -49,7 +49,11 @@ def trained(init, objective, batch_at, steps, lr=1e-2):
 
 
 @pytest.mark.parametrize(
-  ("source", "orders"), [("two_state", "raster"), ("golden_mean", "reverse")]
+  ("source", "orders"),
+  [
+    ("two_state", "raster"),
+    pytest.param("golden_mean", "reverse", marks=pytest.mark.slow),
+  ],
 )
 def test_trained_model_meets_the_entropy(source, orders, record_property):
   """Also read from its end: the chain is another one, the entropy the same."""

@@ -95,6 +95,7 @@ def test_both_log_probabilities_are_told(double):
   contract.sampled_equals_scored(case, sampler, settings)
 
 
+@pytest.mark.slow
 def test_other_samplers_draw_the_same(double):
   case, _ = viewed(2.0)
   one, two = (m(case.model, case.head) for m in (jacobi.make, ancestral.make))

@@ -86,6 +86,7 @@ def test_mixture_of_a_split():
   np.testing.assert_allclose(report["nats_per_item"], curve[3])
 
 
+@pytest.mark.slow
 def test_maps_by_site_and_by_step_of_drawn_orders():
   case, x_NLC, _ = _parts()
   ordering = registry.build("orderings", EVERY, SPEC.shape)

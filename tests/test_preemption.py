@@ -74,6 +74,7 @@ def test_between_updates(calm, tmp_path, name, at):
   _goes_on_as(calm, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "evaluation", [1, pytest.param(2, marks=pytest.mark.slow), 3]
 )

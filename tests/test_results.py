@@ -34,17 +34,20 @@ def folder(tmp_path, monkeypatch):
   for lr, offset in ((1e-3, 0.0), (1e-2, 0.4)):
     for seed in (0, 1, 2):
       nats_N = 5 + 0.1 * seed + offset + rng.normal(size=20)
-      name = f"{lr:g}_{seed}"
+      # The second setting's in another order of names.
+      name = f"{lr:g}_{seed if lr < 5e-3 else 2 - seed}"
       _write(tmp_path, name, nats_N, seed, **{"optimizer.lr": lr})
   return tmp_path
 
 
 def _nats(folder, lr):
-  items = [
-    np.load(folder / "runs" / f"{lr:g}_{seed}" / "reports" / "items.npz")
-    for seed in (0, 1, 2)
-  ]
-  return np.stack([file["nats"] for file in items])
+  nats = {}
+  for number in (0, 1, 2):
+    path = folder / "runs" / f"{lr:g}_{number}"
+    seed = json.loads((path / "config.json").read_text())["seed"]
+    with np.load(path / "reports" / "items.npz") as file:
+      nats[seed] = file["nats"]
+  return np.stack([nats[seed] for seed in (0, 1, 2)])
 
 
 def test_columns_are_what_differs_and_the_figures(folder):
@@ -70,6 +73,8 @@ def test_columns_are_what_differs_and_the_figures(folder):
   [
     ("seed=0", 2),
     ("seed!=0", 4),
+    ("seed<=1", 4),
+    ("seed>1", 2),
     ("optimizer.lr<5e-3", 3),
     ("optimizer.lr>=0.01", 3),
     ("model.name=gpt", 6),
@@ -78,6 +83,14 @@ def test_columns_are_what_differs_and_the_figures(folder):
 )
 def test_rows_are_chosen(folder, condition, count):
   assert len(results.chosen(results.rows(folder), [condition])) == count
+
+
+def test_a_run_without_the_figure_is_not_below_it(folder):
+  rows = [*results.rows(folder), dict(run="begun", workdir=folder)]
+  assert len(results.chosen(rows, ["nats_per_site<100"])) == 6
+  assert results.metric(rows) == "nats_per_site"
+  # Of text that is not scored yet, too.
+  assert results.metric([dict(run="begun")]) == "nats_per_site"
 
 
 def test_means_have_students_interval(folder):
@@ -96,20 +109,30 @@ def test_means_have_students_interval(folder):
   assert np.isnan([one[0].error, one[0].low]).all()
 
 
-def test_gaps_are_paired_by_seed_and_item(folder):
+def test_gaps_are_paired_by_seed(folder):
   groups = results.grouped(results.rows(folder), ["optimizer.lr"])
   (row,) = results.paired(groups, "0.001", "nats_per_site").values()
   nats = {"0.001": _nats(folder, 1e-3) / 8, "0.01": _nats(folder, 1e-2) / 8}
   wanted = compare.summary(nats, "0.001")["0.01"]
   np.testing.assert_allclose(row.paired, wanted.paired, rtol=1e-9)
-  np.testing.assert_allclose(row.bootstrap, wanted.bootstrap, rtol=1e-9)
+  np.testing.assert_allclose(row.paired.mean, 0.05, atol=0.05)
+  # Of two gaps the p of each is adjusted.
+  groups["1.0"] = [dict(r, nats_per_site=r["seed"]) for r in groups["0.01"]]
+  rows = results.paired(groups, "0.001", "nats_per_site")
+  raw = [row.paired.p for row in rows.values()]
+  holm = [row.holm for row in rows.values()]
+  np.testing.assert_allclose(holm, compare.holm(raw))
+  assert max(holm) > max(raw) or min(holm) > min(raw)
 
 
 def test_what_cannot_be_paired_is_refused(folder):
   groups = results.grouped(results.rows(folder), ["optimizer.lr"])
   with pytest.raises(errors.UsageError, match="--base=0.1: no such group"):
     results.paired(groups, "0.1", "nats_per_site")
-  groups["0.01"].pop()
+  last = groups["0.01"].pop()
+  with pytest.raises(errors.UsageError, match="they are not paired"):
+    results.paired(groups, "0.001", "nats_per_site")
+  groups["0.01"].append(dict(last, seed=9))
   with pytest.raises(errors.UsageError, match="they are not paired"):
     results.paired(groups, "0.001", "nats_per_site")
   with pytest.raises(errors.UsageError, match="several runs of a seed"):
@@ -141,6 +164,8 @@ def test_the_command_writes_three_formats(folder, capsys):
     (["--by=model.nam"], 2, "nearest: model.name"),
     (["--base=raster"], 2, "one of the groups that --by makes"),
     (["--by=seed", "--metric=nats"], 2, "no column 'nats'"),
+    (["--by=seed", "--metric=model.name"], 2, "'gpt' is no number"),
+    (["--where=seed=9", "--where=optimizer.lr=1"], 2, "no run is left"),
   ],
 )
 def test_wrong_questions_are_refused(folder, argv, code, message, capsys):

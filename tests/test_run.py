@@ -231,6 +231,7 @@ def test_opening_a_run_changes_nothing_in_it(trained, monkeypatch):
   assert seen == [dict(read_only=True)]
 
 
+@pytest.mark.slow
 def test_another_order_needs_a_whole_window(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
   run, dataset = _train(tmp_path / "run", "tiny,ordering=reverse")

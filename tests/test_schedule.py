@@ -80,6 +80,7 @@ def test_schedules_refuse(K):
     schedules.dynamic([1, np.nan, 1], 2)
 
 
+@pytest.mark.slow
 def test_step_losses_are_those_of_all_orders(case):
   """By enumeration of all orders; and they add up to the bound."""
   draws, L = 4000, SPEC.length

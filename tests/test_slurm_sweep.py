@@ -23,6 +23,7 @@ pytestmark = [
   ),
 ]
 STEPS = 400
+FLAGS = ["--on=slurm", "--slurm=mem=400", "--slurm=time=10"]
 LONG = {"train.steps": STEPS, "train.eval_every": STEPS}
 
 
@@ -35,7 +36,13 @@ def cluster(tmp_path_factory):
 
 
 def _sweep(cluster, *argv):
-  done = subprocess.run(
+  done = _called(cluster, *argv)
+  assert done.returncode == 0, done.stdout + done.stderr
+  return done.stdout
+
+
+def _called(cluster, *argv):
+  return subprocess.run(
     [sys.executable, "-m", "ar_jax", "sweep", *argv],
     cwd=tiny_data.ROOT,
     env=cluster,
@@ -44,8 +51,6 @@ def _sweep(cluster, *argv):
     timeout=300,
     check=False,
   )
-  assert done.returncode == 0, done.stdout + done.stderr
-  return done.stdout
 
 
 def _states(folder):
@@ -73,7 +78,7 @@ def test_an_array_is_requeued_and_goes_on(cluster, tmp_path):
   study = write(tmp_path / "a.py", range(4), **changes)
   calm, cut = tmp_path / "calm", tmp_path / "cut"
   _sweep(dict(os.environ, NPROC="1"), study, f"--workdir={calm}")
-  flags = ["--on=slurm", "--parallel=2", "--slurm=mem=400", "--slurm=time=10"]
+  flags = [*FLAGS, "--parallel=2"]
   out = _sweep(cluster, study, f"--workdir={cut}", *flags)
   assert "4 jobs submitted" in out
   jobs = json.loads((cut / "slurm" / "jobs.json").read_text())
@@ -108,7 +113,7 @@ def test_the_signal_before_the_time_is_up_saves_and_requeues(cluster, tmp_path):
   changes = {"train.save_every": STEPS, **LONG}
   study = write(tmp_path / "a.py", (0,), **changes)
   folder = tmp_path / "runs"
-  _sweep(cluster, study, f"--workdir={folder}", "--on=slurm", "--slurm=mem=400")
+  _sweep(cluster, study, f"--workdir={folder}", *FLAGS)
   (job,) = json.loads((folder / "slurm" / "jobs.json").read_text()).values()
   _until(lambda: _reached(folder, 0, 20))
   subprocess.run(["scancel", "--signal=USR2", job], env=cluster, check=True)
@@ -122,11 +127,33 @@ def test_the_signal_before_the_time_is_up_saves_and_requeues(cluster, tmp_path):
 def test_cancel_ends_the_jobs(cluster, tmp_path):
   study = write(tmp_path / "a.py", range(3), **{"train.steps": 100_000})
   folder = tmp_path / "runs"
-  _sweep(cluster, study, f"--workdir={folder}", "--on=slurm", "--slurm=mem=400")
+  _sweep(cluster, study, f"--workdir={folder}", *FLAGS)
   _until(lambda: _reached(folder, 0, 1))
   _sweep(cluster, "cancel", str(folder))
   queue = ["squeue", "--noheader"]
   _until(
     lambda: not subprocess.run(queue, env=cluster, capture_output=True).stdout
   )
+  first = _states(folder)[0]
+  assert (first.name, first.code) == ("stopped", 75)
+  workdir = sweep.workdir(folder, sweep.load(folder)[0])
+  assert max(tiny_run.hashes(workdir)) >= 1
   assert not any(s.name in ("running", "done") for s in _states(folder))
+
+
+@pytest.mark.parametrize(
+  ("option", "message"),
+  [
+    ("time=2:00:00", "--slurm=time=120"),
+    ("memory=3", "memory"),
+  ],
+)
+def test_options_that_it_does_not_take_are_named(
+  cluster, tmp_path, option, message
+):
+  study = write(tmp_path / "a.py", (0,))
+  flags = ["--on=slurm", f"--slurm={option}"]
+  flags += [] if "time" in option else ["--slurm=time=5"]
+  done = _called(cluster, study, f"--workdir={tmp_path / 'runs'}", *flags)
+  assert done.returncode == 2
+  assert message in done.stderr

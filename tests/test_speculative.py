@@ -113,6 +113,7 @@ def test_a_draft_that_is_right_saves_passes(steps):
   np.testing.assert_array_equal(count["passes"], 12)
 
 
+@pytest.mark.slow
 def test_rows_keep_their_own_length():
   """One that copies a long run is done before one that tosses coins."""
   case = echo(24, 3.0, 1)
@@ -230,6 +231,7 @@ def test_other_caches_are_seen(whom, mutated):
     caught(run, (case, speculative), (case, wrong), "off by|differ|score")
 
 
+@pytest.mark.slow
 def test_log_probs_are_of_every_value():
   for name in ("categorical", "discretized_logistic"):
     head = registry.build("heads", dict(name=name), DataSpec((4,), 1, 5))

@@ -1,16 +1,16 @@
 """Cells of a study, frozen in a directory, run once each."""
 
-import json
+import shlex
 import shutil
+import time
 
-import numpy as np
 import pytest
 import tiny_data
 import tiny_run
 
 from ar_jax import __main__ as program
 from ar_jax import claims as claiming
-from ar_jax import errors, sweep
+from ar_jax import errors, fleet, sweep
 
 _STUDY = """
 SEEDS = {seeds}
@@ -108,6 +108,9 @@ def test_all_that_is_wrong_is_said_before_anything_starts(tmp_path, capsys):
     dict(config=tiny_run.CONFIG, split="tset"),
     {"config": tiny_run.CONFIG, "train.batch_size": 0},
     dict(seed=3),
+    dict(config=tiny_run.CONFIG, checkpoint="bset"),
+    {"config": tiny_run.CONFIG, "objective.name": "order_agnostic"},
+    {"config": tiny_run.CONFIG, "train.trackers": ("tensorbord",)},
   ]
   study.write_text(
     f"def sweep():\n  return {cells!r}\n\ndef report(rows, folder):\n  ..."
@@ -115,7 +118,7 @@ def test_all_that_is_wrong_is_said_before_anything_starts(tmp_path, capsys):
   folder = tmp_path / "runs"
   assert program.main(["sweep", str(study), f"--workdir={folder}"]) == 2
   said = capsys.readouterr().err
-  assert "6 of 7 cells cannot be run:" in said
+  assert "9 of 10 cells cannot be run:" in said
   for n, what in {
     2: "no file configs/none.py",
     3: "no key 'train.stepz'; nearest: train.steps",
@@ -123,10 +126,38 @@ def test_all_that_is_wrong_is_said_before_anything_starts(tmp_path, capsys):
     5: "no split 'tset'; there are: ",
     6: "config.train.batch_size 0 must be",
     7: "a cell needs a config",
+    8: "no checkpoint 'bset'; there are: last, best",
+    9: "order_agnostic",
+    10: "tensorb",
   }.items():
     (line,) = (x for x in said.splitlines() if x.startswith(f"  cell {n} ("))
     assert what in line
   assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+  ("code", "arg", "message"),
+  [
+    ("def sweep():\n  return [dict()]\n", ":tiny", "too many positional"),
+    ("def sweep(arg):\n  return [dict()]\n", "", "missing a required"),
+    ("def sweep():\n  return []\n", "", "gives no cells"),
+    ("def sweep(arg):\n  raise ValueError('as x')\n", ":y", "as x"),
+    ("", "", "is no study: it has no `sweep`"),
+  ],
+)
+def test_a_study_that_is_none_is_refused(tmp_path, code, arg, message, capsys):
+  study = tmp_path / "a.py"
+  study.write_text(code + "def report(rows, folder):\n  ...\n")
+  assert program.main(["sweep", f"{study}{arg}", f"--workdir={tmp_path}"]) == 2
+  assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+  study = write(tmp_path / "a.py", (0,))
+  (tmp_path / "file").write_text("")
+  argv = ["sweep", study, f"--workdir={tmp_path / 'file'}"]
+  assert program.main(argv) == 5
+  assert "cannot write" in capsys.readouterr().err
 
 
 def test_one_run_cannot_be_scored_in_two_ways():
@@ -134,6 +165,9 @@ def test_one_run_cannot_be_scored_in_two_ways():
     dict(config=tiny_run.CONFIG),
     dict(config=tiny_run.CONFIG, split="train"),
   ]
+  with pytest.raises(errors.UsageError, match="cells 1 and 2 are one run"):
+    sweep.checked(cells)
+  cells[1] = dict(config=tiny_run.CONFIG, checkpoint="best")
   with pytest.raises(errors.UsageError, match="cells 1 and 2 are one run"):
     sweep.checked(cells)
 
@@ -190,13 +224,13 @@ def test_a_run_that_fails_is_listed_and_not_tried_again(tmp_path, capsys):
 
 
 def test_print_gives_a_command_for_each_missing_run(tmp_path, capsys):
-  folder = tmp_path / "runs"
+  folder = tmp_path / "my runs"
   study = write(tmp_path / "a.py", (0, 1))
   argv = ["sweep", study, f"--workdir={folder}", "--on=print"]
   assert program.main(argv) == 0
   lines = capsys.readouterr().out.splitlines()
   assert len(lines) == 2
-  argv_1 = lines[1].split()[3:]
+  argv_1 = shlex.split(lines[1])[3:]
   assert argv_1[:3] == ["sweep", "work", str(folder)]
   assert program.main(argv_1) == 0
   capsys.readouterr()
@@ -228,17 +262,49 @@ def test_a_folder_without_a_sweep_is_named(verb, tmp_path, capsys):
   assert "holds no sweep" in capsys.readouterr().err
 
 
-def test_status_shows_each_cell(tmp_path, capsys):
+def test_status_shows_each_cell(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(claiming, "_BEAT_SECONDS", 0.01)
   folder = tmp_path / "runs"
   cells = submitted(write(tmp_path / "a.py", (0, 1, 2, 3)), folder)
   claims = claiming.Claims(folder)
-  claims.claim(cells[1].id).says(step=1)
+  with claims.claim(cells[1].id) as attempt:
+    attempt.says(step=1)
+    time.sleep(0.5)
   claims.claim(cells[2].id).end(4, "no number")
   claims.claim(cells[3].id).end(0)
   assert program.main(["sweep", "status", str(folder)]) == 0
   out = capsys.readouterr().out
-  for part in ("1 done, 1 failed, 1 running, 1 waiting", "exit 4: no number"):
+  counts = "1 done, 1 failed, 1 running, 1 waiting"
+  for part in (counts, "exit 4: no number", " 1/2 ", " 2/2 "):
     assert part in out
-  before = json.loads((folder / "sweep.json").read_text())
-  assert [c["name"] for c in before["cells"]] == [f"seed={n}" for n in range(4)]
-  assert np.unique([c.id for c in cells]).size == 4
+
+
+def test_a_run_that_another_has_is_not_said_to_be_done(tmp_path, capsys):
+  (cell,) = submitted(write(tmp_path / "a.py", (0,)), tmp_path)
+  with claiming.Claims(tmp_path).claim(cell.id):
+    work = ["sweep", "work", str(tmp_path), f"--cell={cell.id}"]
+    assert program.main(work) == 75
+  assert "is running; start it again" in capsys.readouterr().err
+
+
+def test_what_was_cancelled_goes_on_with_the_same_command(tmp_path, capsys):
+  study = write(tmp_path / "a.py", (0,))
+  folder = tmp_path / "runs"
+  (cell,) = submitted(study, folder)
+  claims = claiming.Claims(folder)
+  with claims.claim(cell.id) as attempt:
+    attempt.end(75, "stopped")
+  assert program.main(["sweep", "cancel", str(folder)]) == 0
+  assert "none is begun" in capsys.readouterr().out
+  assert claims.claim(cell.id) is None
+  assert program.main(["sweep", study, f"--workdir={folder}"]) == 0
+  assert claims.state(cell.id).name == "done"
+
+
+@pytest.mark.parametrize(
+  ("count", "parallel", "wanted"),
+  [(4, 2, ["01", "23"]), (3, 2, ["0", "1"]), (2, 3, ["0", "1", "0"])],
+)
+def test_cores_are_shared_out_alike(count, parallel, wanted):
+  shared = [fleet.share("0123"[:count], n, parallel) for n in range(parallel)]
+  assert shared == wanted

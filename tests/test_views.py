@@ -9,6 +9,7 @@ from test_drawing import KEY, _quick, _run  # noqa: F401
 from ar_jax import errors, views
 
 
+@pytest.mark.slow
 def test_another_sampler_draws_the_same():
   run = _run()
   other, counts = views.counting(views.drawn_by(run, "jacobi", window=4))

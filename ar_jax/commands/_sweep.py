@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shlex
 import time
 
 import jax
@@ -41,7 +42,7 @@ def submit(args):
   ]
   if args.on == "print":
     for group in todo:
-      _show.say(" ".join(fleet.command(folder, f"--cell={group[0]}")))
+      _show.say(shlex.join(fleet.command(folder, f"--cell={group[0]}")))
     return
   if todo and args.on == "slurm":
     first = [group[0] for group in todo]
@@ -70,7 +71,7 @@ def _reopen(folder, cells, claims):
     state = claims.state(cell.id)
     lost = state.name == "done" and not sweep.row(folder, cell, state.result)
     if state.name == "stopped" or lost:
-      claims.again(cell.id)
+      claims.again(cell.id, state)
 
 
 def _report(module, folder, cells, claims):
@@ -78,20 +79,25 @@ def _report(module, folder, cells, claims):
   states = [claims.state(cell.id) for cell in cells]
   failed = [s for s in states if s.name == "failed"]
   if failed:
-    _show.show(_table(folder))
+    _show.show(_table(folder, cells))
     raise _failure(
       failed,
       f"{len(failed)} of {len(cells)} runs failed, so there is no report:"
       f" mend what is wrong, `ar_jax sweep retry {folder}`, then this again",
     )
   if any(s.name != "done" for s in states):
-    _show.show(_table(folder))
+    _show.show(_table(folder, cells))
     _show.say("the report comes with the same command, when all are done")
     return
   rows = [
     sweep.row(folder, cell, state.result)
     for cell, state in zip(cells, states, strict=True)
   ]
+  if None in rows:
+    raise errors.DataError(
+      f"scores in {folder} were changed meanwhile; the same command makes them"
+      " again"
+    )
   for table in module.report(rows, folder):
     _show.show(table)
 
@@ -117,40 +123,42 @@ def _gain(gain):
 @contextlib.contextmanager
 def _watched(folder):
   """A function that shows how the cells stand, again and again."""
+  cells = sweep.load(folder)
   if _show.is_terminal():
-    with Live(_table(folder), refresh_per_second=2) as live:
-      yield lambda: live.update(_table(folder))
-      live.update(_table(folder))
+    with Live(_table(folder, cells), refresh_per_second=2) as live:
+      yield lambda: live.update(_table(folder, cells))
+      live.update(_table(folder, cells))
     return
   last = [0.0]
 
   def look():
     if time.monotonic() - last[0] > _SECONDS:
       last[0] = time.monotonic()
-      _show.say(_line(folder))
+      _show.say(_line(_states(folder, cells)))
 
   yield look
-  _show.say(_line(folder))
+  _show.say(_line(_states(folder, cells)))
 
 
-def _states(folder):
+def _states(folder, cells):
   claims = claiming.Claims(folder)
-  return [(cell, claims.state(cell.id)) for cell in sweep.load(folder)]
+  return [claims.state(cell.id) for cell in cells]
 
 
-def _line(folder):
+def _line(states):
   """How many cells stand how."""
-  names = [state.name for _, state in _states(folder)]
+  names = [state.name for state in states]
   counts = {name: names.count(name) for name in dict.fromkeys(names)}
   return ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
 
 
-def _table(folder):
+def _table(folder, cells):
   """A row for each cell."""
-  table = Table(title=escape(str(folder)), caption=_line(folder))
+  states = _states(folder, cells)
+  table = Table(title=escape(str(folder)), caption=_line(states))
   for title in ("run", "cell", "state", "step", "tries", "where", ""):
     table.add_column(title, overflow="fold")
-  for cell, state in _states(folder):
+  for cell, state in zip(cells, states, strict=True):
     said, style = state.said, _STYLES.get(state.name)
     steps = cell.config.train.steps
     step = steps if state.name == "done" else said.get("step")
@@ -176,30 +184,30 @@ def _how(state):
 
 def _failure(failed, message):
   """The error whose exit code is that of the first of the failed cells."""
-  code = failed[0].code
-  error = errors.Error(message)
-  error.exit_code = errors.Preempted.exit_code if code < 0 else code
+  code, error = failed[0].code, errors.Error(message)
+  if code not in (claiming.KILLED, errors.Preempted.exit_code):
+    error.exit_code = code  # what was stopped too often does not go on either
   return error
 
 
 def _status(args):
   """The table, live in a terminal until nothing is left to wait for."""
-  folder = args.folder
+  folder, cells = args.folder, sweep.load(args.folder)
   if not _show.is_terminal():
-    _show.show(_table(folder))
+    _show.show(_table(folder, cells))
     return
-  with Live(_table(folder), refresh_per_second=2) as live:
-    while any(s.name in ("running", "waiting") for _, s in _states(folder)):
+  with Live(_table(folder, cells), refresh_per_second=2) as live:
+    while any(s.name in ("running", "waiting") for s in _states(folder, cells)):
       time.sleep(1)
-      live.update(_table(folder))
+      live.update(_table(folder, cells))
 
 
 def _cancel(args):
   """Asks the workers to save and stop, wherever they are."""
-  states = _states(args.folder)
+  states = _states(args.folder, sweep.load(args.folder))
   claiming.Claims(args.folder).cancel()
   slurm.cancel(args.folder)
-  running = sum(state.name == "running" for _, state in states)
+  running = sum(state.name == "running" for state in states)
   _show.say(
     f"{running} runs save and stop, none is begun; the sweep's own command goes"
     " on with them"
@@ -208,13 +216,13 @@ def _cancel(args):
 
 def _retry(args):
   """Lets the failed cells be tried again."""
-  claims = claiming.Claims(args.folder)
-  failed = [cell for cell, s in _states(args.folder) if s.name == "failed"]
-  for cell in failed:
-    claims.again(cell.id)
-  _show.say(
-    f"{len(failed)} failed runs are tried again by the sweep's own command"
-  )
+  claims, count = claiming.Claims(args.folder), 0
+  for cell in sweep.load(args.folder):
+    state = claims.state(cell.id)
+    if state.name == "failed":
+      claims.again(cell.id, state)
+      count += 1
+  _show.say(f"{count} failed runs are tried again by the sweep's own command")
 
 
 def _work(args):
@@ -227,6 +235,11 @@ def _work(args):
   state = claiming.Claims(args.folder).state(args.cell)
   if state.name == "failed":
     raise _failure([state], f"run {args.cell} failed: {_how(state)}")
+  if state.name != "done":
+    raise errors.Preempted(
+      f"run {args.cell} is {state.name}; start it again, or see `ar_jax sweep"
+      f" status {args.folder}`"
+    )
 
 
 VERBS = dict(status=_status, cancel=_cancel, retry=_retry, work=_work)

@@ -39,9 +39,6 @@ def add_arguments(parser):
 
 def run(args):
   """Prints the table."""
-  from rich.markup import escape
-  from rich.table import Table
-
   from ar_jax import errors, results
   from ar_jax.commands import _show
 
@@ -68,12 +65,7 @@ def run(args):
   if args.format == "markdown":
     print(results.markdown(titles, cells), end="")
     return
-  table = Table()
-  for title in titles:
-    table.add_column(title, justify="left" if title == titles[0] else "right")
-  for line in cells:
-    table.add_row(*map(escape, line))
-  _show.show(table)
+  _show.show(results.table(None, titles, cells))
 
 
 def _groups(results, groups, by, metric):
@@ -92,14 +84,15 @@ def _compared(results, groups, base, metric):
   found = {"": list(names), base: [""] * len(names)}
   for label, row in results.paired(groups, base, metric).items():
     figures = row.paired.mean, row.paired.low, row.paired.high
-    cells = [f"{value:+.4f}" for value in figures]
-    found[label] = [*cells, f"{row.holm:.2g}", f"{row.paired.detectable:.4f}"]
+    cells = [_cell(value, "+.4f") for value in figures]
+    cells += [_cell(row.holm, ".2g"), _cell(row.paired.detectable, ".4f")]
+    found[label] = cells
   return found
 
 
-def _cell(value):
-  if value is None:
-    return ""
+def _cell(value, form=".6g"):
+  from ar_jax import results
+
   if isinstance(value, float):
-    return "" if value != value else f"{value:.6g}"
-  return str(value)
+    return "" if value != value else format(value, form)
+  return results.shown(value)

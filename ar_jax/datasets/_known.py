@@ -5,12 +5,13 @@ import numpy as np
 from ar_jax.types import Split
 
 
-def split(x_NL, entropy, units, protocol="independent samples"):
+def split(x_NL, entropy, exact, units, protocol="independent samples"):
   """Split of whole items of one channel, each site scored once.
 
   Args:
     x_NL: values, unsigned integers of any width.
     entropy: exact, nats an item.
+    exact: (values [B, L]) -> exact -log p of each row in nats, [B].
     units: {unit: how many of it the split holds}.
     protocol: what the items are, in words.
   """
@@ -24,6 +25,7 @@ def split(x_NL, entropy, units, protocol="independent samples"):
     get=get,
     units=units,
     entropy=float(entropy),
+    exact=lambda index_B: exact(x_NL[index_B]),
     protocol=protocol,
     raw=x_NL.tobytes(),
   )

@@ -16,6 +16,8 @@ A process is a dict of plain numbers, which media["process"] keeps:
 
   dict(kind="mu_law", coefficients=[0.9], noise=0.05, num_values=256)
   dict(kind="classes", radius=0.9, angles=[0.2, 0.25], delta=0.01)
+
+Longer than 400 lines because both kinds are told by their exact arithmetic.
 """
 
 import functools
@@ -127,7 +129,8 @@ def _mu_law_dataset(process, length, streams, rate):
   for name, (seed, stream, size) in streams.items():
     x_NL = sample(process, size, length, (seed, stream)).astype(np.int32)
     raw = x_NL.astype(kind).tobytes()
-    splits[name] = _split(x_NL[..., None], {}, entropy)._replace(raw=raw)
+    split = _split(x_NL[..., None], {}, entropy, process)
+    splits[name] = split._replace(raw=raw)
   return Dataset(DataSpec((length,), 1, levels), splits, media | facts)
 
 
@@ -137,7 +140,7 @@ def _classes_dataset(process, length, streams):
   for name, (seed, stream, size) in streams.items():
     x_NL = sample(process, size, length, (seed, stream))
     y = dict(label=labels(process, size, (seed, stream)))
-    splits[name] = _split(x_NL[..., None], y, entropy)
+    splits[name] = _split(x_NL[..., None], y, entropy, process)
   source = f"{len(process['angles'])} AR(2) classes"
   media = series.make_media(source, ["x"], [delta], fitted="nothing")
   media |= dict(process=process, entropy_rate=entropy_rate(process))
@@ -146,18 +149,23 @@ def _classes_dataset(process, length, streams):
   return Dataset(spec, splits, media)
 
 
-def _split(x_NLC, y, entropy):
+def _split(x_NLC, y, entropy, process):
   size, length = x_NLC.shape[:2]
 
   def get(indices):
     weight_BL = np.ones((len(indices), length), np.float32)
     return x_NLC[indices], weight_BL, {k: v[indices] for k, v in y.items()}
 
+  def exact(indices):
+    label_B = y["label"][indices] if y else None
+    return conditionals(process, x_NLC[indices], label_B).sum(1)
+
   return Split(
     size=size,
     get=get,
     units=dict(sample=size * length),
     entropy=entropy,
+    exact=exact,
     protocol=f"independent sequences of {length}",
   )
 

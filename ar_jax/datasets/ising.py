@@ -61,8 +61,12 @@ def make(
     for stream, (name, size) in enumerate(sizes.items())
   }
   nats = entropy(shape, beta)
+
+  def exact(x_BL):
+    return -log_prob(shape, beta, x_BL)
+
   splits = {
-    name: _known.split(x_NL, nats, image.units(*x_NL.shape))
+    name: _known.split(x_NL, nats, exact, image.units(*x_NL.shape))
     for name, x_NL in drawn.items()
   }
   media = image.make_media("ising", tuple(shape), num_values=2)

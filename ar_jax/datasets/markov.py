@@ -82,6 +82,7 @@ def make(
     splits[name] = _known.split(
       sample(T_VSS, rng, size, length),
       entropy,
+      lambda x_BL: -log_prob(T_VSS, x_BL),
       dict(symbol=size * length),
       f"independent sequences of {length}",
     )
@@ -277,6 +278,22 @@ def _entropy(prob_KV):
   """Nats of each row, 0 log 0 = 0."""
   log_KV = np.log(np.where(prob_KV > 0, prob_KV, 1.0))
   return -(prob_KV * log_KV).sum(-1)
+
+
+def log_prob(T_VSS, x_NL):
+  """Exact log p(x) of each sequence in nats, float64 [N]; -inf: impossible.
+
+  By the forward algorithm, the source started stationary.
+  """
+  forward_NS = np.tile(stationary(T_VSS), (len(x_NL), 1))
+  log_N = np.zeros(len(x_NL))
+  for x_N in np.asarray(x_NL).T:
+    forward_NS = np.einsum("ns,nsz->nz", forward_NS, T_VSS[x_N])
+    mass_N = forward_NS.sum(1)
+    with np.errstate(divide="ignore"):
+      log_N += np.log(mass_N)
+    forward_NS /= np.where(mass_N > 0, mass_N, 1.0)[:, None]
+  return log_N
 
 
 def sample(T_VSS, rng, size, length):

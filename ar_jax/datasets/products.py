@@ -41,6 +41,11 @@ def make(
       raise errors.UsageError(f"products: {name}_size={size!r}: 1 or more")
   prime_P = primes(10 ** (digits - 1), 10**digits)
   first, second = np.triu_indices(len(prime_P), 1)
+  nats = np.log(len(first))
+
+  def exact(x_BL):
+    return np.full(len(x_BL), nats)  # all pairs are as likely
+
   splits = {}
   for stream, (name, size) in enumerate(sizes.items()):
     rng = np.random.default_rng([seed, stream])
@@ -48,7 +53,7 @@ def make(
     p, q = prime_P[first[drawn]], prime_P[second[drawn]]
     x_NL = _written(p, q, digits)
     units = dict(char=x_NL.size, item=len(x_NL))
-    splits[name] = _known.split(x_NL, np.log(len(first)), units)
+    splits[name] = _known.split(x_NL, nats, exact, units)
   media = dict(
     kind="text", level="char", vocabulary=_VOCABULARY, source="products"
   )
