@@ -3,6 +3,8 @@
 import functools
 from typing import Any, NamedTuple
 
+import jax
+
 from ar_jax import compute, errors, optim, parallel, registry, train
 from ar_jax import config as configs
 from ar_jax import ordering as orders
@@ -107,6 +109,17 @@ def network(config, spec):
   model = _build("models", plain["model"], spec, head, ordering)
   drawing = sampler(plain["sample"], model, head)
   return Network(ordering, head, model, drawing)
+
+
+def check_network(config, net):
+  """UsageError where the parameters of a network cannot be made."""
+  try:
+    jax.eval_shape(net.model.init, jax.random.key(0))
+  except ValueError as e:
+    said = str(e).splitlines()[0]
+    raise errors.UsageError(
+      f"config: models.{config.model.name}: {said}"
+    ) from e
 
 
 def sampler(section, model, head):

@@ -126,6 +126,7 @@ def prepare(config, workdir, init_from=None, debug=False):
   writer.check(config.train.trackers)
   dataset = assemble.dataset(config)
   net = assemble.network(config, dataset.spec)
+  assemble.check_network(config, net)
   assemble.baselines(config, dataset.spec)
   tx = assemble.optimizer(config)
   layout = assemble.layout(config)

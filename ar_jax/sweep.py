@@ -128,7 +128,9 @@ def _checked(values, name, data):
     raise errors.UsageError(
       f"no checkpoint {which!r}; there are: last, best, or a number of updates"
     )
-  assemble.objective(config, assemble.network(config, dataset.spec))
+  net = assemble.network(config, dataset.spec)
+  assemble.check_network(config, net)
+  assemble.objective(config, net)
   assemble.baselines(config, dataset.spec)
   assemble.optimizer(config)
   writer.check(config.train.trackers)

@@ -1,4 +1,4 @@
-"""Every network of the library at 200,000 parameters, on digits or on text.
+"""Every network of the library at 100,000 parameters, on digits or on text.
 
   ar_jax train --config=configs/architectures.py:model=wavenet \\
       --workdir=runs/wavenet
@@ -10,7 +10,7 @@ Arguments: tiny; data=digits|python_docs|text_file (then
 --config.data.path=FILE); model=gpt|lstm|gru|wavenet|made|nade|ardm, and of
 images pixelcnn|gated_pixelcnn|pixelcnn_pp|diagonal_bilstm|row_lstm too.
 
-The widths are those that come closest to 200,000 parameters, the depth is a
+The widths are those that come closest to 100,000 parameters, the depth is a
 common one for each network. Text comes in windows of 65 characters, whose
 vocabulary adds a few parameters for each of its characters: the widths are
 those of tiny Shakespeare's 65. ardm is trained in all orders, and scored as
@@ -21,23 +21,23 @@ measured: docs/architectures.md
 
 from configs import base
 
-PARAMS = 200_000
+PARAMS = 100_000
 WIDTHS = dict(
   images=dict(
-    gpt=64,
-    lstm=109,
-    gru=125,
-    wavenet=46,
-    made=85,
-    nade=91,
-    ardm=50,
-    pixelcnn=94,
-    gated_pixelcnn=44,
-    pixelcnn_pp=24,
-    diagonal_bilstm=43,
-    row_lstm=46,
+    gpt=48,
+    lstm=76,
+    gru=87,
+    wavenet=32,
+    made=40,
+    nade=45,
+    ardm=34,
+    pixelcnn=64,
+    gated_pixelcnn=31,
+    pixelcnn_pp=17,
+    diagonal_bilstm=30,
+    row_lstm=32,
   ),
-  text=dict(gpt=64, lstm=107, gru=123, wavenet=47, made=23, nade=23, ardm=60),
+  text=dict(gpt=48, lstm=75, gru=86, wavenet=33, made=11, nade=11, ardm=44),
 )
 
 
@@ -53,8 +53,8 @@ def get_config(arg=None):
     config.objective.name = "order_agnostic"
   if kind == "images":
     config.data = base.digits(base.parse("", labels=True))
-    base.images(config, arg.tiny, steps=1000, batch_size=64)
-    config.train.eval_every = 5 if arg.tiny else 50
+    base.images(config, arg.tiny, steps=1500, batch_size=32)
+    config.train.eval_every = 5 if arg.tiny else 75
     if arg.model == "ardm":
       config.evaluate.orders = 2 if arg.tiny else 8
     return config
@@ -117,7 +117,7 @@ def _networks(tiny, kind):
       dropout=dropout,
     ),
   )
-  found["gpt"]["dropout"] = dropout
+  found["gpt"].update(dropout=dropout, mlp_ratio=3.0)
   if not images:
     return found
   grids = dict(

@@ -8,7 +8,7 @@
 Arguments: data=digits+text, one or both; path=FILE, the text (without one: the
 English text that ships with CPython); seeds=1; tiny.
 
-The networks of configs/architectures.py, 200,000 parameters each, the same
+The networks of configs/architectures.py, 100,000 parameters each, the same
 batches and number of updates, the optimizer's defaults. Each is trained at
 two learning rates, and the one with the better validation is reported, as of
 its best validation, on the test split. Equal parameters are neither equal

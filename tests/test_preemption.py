@@ -157,6 +157,15 @@ def test_several_signals_of_a_cluster_are_one_wish(tmp_path):
   assert max(tiny_run.hashes(tmp_path / "run")) >= 3
 
 
+def test_a_watch_within_another_tells_it():
+  with preemption.Watch() as outer:
+    with preemption.Watch():
+      _raise("SIGTERM")
+    assert outer.asked == "SIGTERM"
+    with preemption.Watch() as later:
+      assert later.asked == "SIGTERM"
+
+
 def test_the_signals_are_as_before_when_the_run_has_ended(calm, tmp_path):
   before = [signal.getsignal(n) for n in preemption.SIGNALS]
   shutil.copytree(calm[0], tmp_path / "run")
@@ -233,6 +242,8 @@ def test_productive_seconds_are_those_of_the_log(monkeypatch):
   now, lines = [0.0], []
   monkeypatch.setattr(record.time, "perf_counter", lambda: now[0])
   meter = record.Meter(lambda step, line: lines.append(line), every=1)
+  now[0] += 100.0  # the gain of members is measured
+  meter.restart()
   for step in range(1, 21):
     now[0] += 30.0 if step == 1 else 0.5
     meter.add(step, dict(nats=1.0, weight=8.0, grad_norm=1.0))

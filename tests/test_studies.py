@@ -61,7 +61,7 @@ def test_networks_have_equal_parameters(kind):
     init = assemble.network(config, spec).model.init
     shapes = jax.eval_shape(init, jax.random.key(0))
     params = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-    assert abs(params / sizes.PARAMS - 1) < 0.05, (model, params)
+    assert abs(params / sizes.PARAMS - 1) < 0.06, (model, params)
 
 
 def test_the_law_that_made_the_losses_is_found():

@@ -111,6 +111,7 @@ def test_all_that_is_wrong_is_said_before_anything_starts(tmp_path, capsys):
     dict(config=tiny_run.CONFIG, checkpoint="bset"),
     {"config": tiny_run.CONFIG, "objective.name": "order_agnostic"},
     {"config": tiny_run.CONFIG, "train.trackers": ("tensorbord",)},
+    {"config": "configs/ising.py:tiny,model=ardm", "model.width": 7},
   ]
   study.write_text(
     f"def sweep():\n  return {cells!r}\n\ndef report(rows, folder):\n  ..."
@@ -118,7 +119,7 @@ def test_all_that_is_wrong_is_said_before_anything_starts(tmp_path, capsys):
   folder = tmp_path / "runs"
   assert program.main(["sweep", str(study), f"--workdir={folder}"]) == 2
   said = capsys.readouterr().err
-  assert "9 of 10 cells cannot be run:" in said
+  assert "10 of 11 cells cannot be run:" in said
   for n, what in {
     2: "no file configs/none.py",
     3: "no key 'train.stepz'; nearest: train.steps",
@@ -129,6 +130,7 @@ def test_all_that_is_wrong_is_said_before_anything_starts(tmp_path, capsys):
     8: "no checkpoint 'bset'; there are: last, best",
     9: "order_agnostic",
     10: "tensorb",
+    11: "models.ardm: width 7 cannot hold positions of 1 axes",
   }.items():
     (line,) = (x for x in said.splitlines() if x.startswith(f"  cell {n} ("))
     assert what in line
