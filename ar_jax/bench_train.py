@@ -167,7 +167,7 @@ def training(subject, step, state, *, repeats=5, count=10, peer=None):
     for times in (seconds, cpu)
   )
   size = subject.config.train.batch_size
-  params, flops = cost.of_step(subject.net, subject.spec, size)
+  params, flops = cost.of_step(subject.config, subject.net, subject.spec)
   sites = size * subject.spec.length
   return dict(
     batch=size,

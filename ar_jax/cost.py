@@ -7,7 +7,8 @@ import pathlib
 import jax
 import numpy as np
 
-from ar_jax import assemble, data, errors, operations
+from ar_jax import assemble, checkpoint, data, errors, operations, writer
+from ar_jax import config as configs
 
 
 def of_run(config, spec, record, lines, step):
@@ -26,7 +27,7 @@ def of_run(config, spec, record, lines, step):
     a list, of each line of training.
   """
   net = assemble.network(config, spec)
-  params, flops = of_step(net, spec, config.train.batch_size)
+  params, flops = of_step(config, net, spec)
   return dict(
     params=params,
     flops_per_step=flops,
@@ -39,12 +40,37 @@ def of_run(config, spec, record, lines, step):
   )
 
 
-def of_step(net, spec, batch_size):
+def of_folders(workdirs):
+  """Figures of runs that differ in their seed alone.
+
+  Returns:
+    dict(params, flops, sites, ms): of an update; ms: its median milliseconds,
+    of all runs together where they were trained as one program.
+  """
+  values, spec, _ = checkpoint.load(workdirs[0])
+  config = configs.restore(values)
+  params, flops = of_step(config, assemble.network(config, spec), spec)
+  rates = [
+    line["sites_per_second"]
+    for workdir in workdirs
+    for line in writer.read(workdir)
+    if line["kind"] == "train"
+  ]
+  sites = config.train.batch_size * spec.length
+  ms = 1e3 * sites / np.median(rates)
+  return dict(params=params, flops=flops, sites=sites, ms=ms)
+
+
+def of_step(config, net, spec):
   """(number of parameters, operations of an update), as `of_run` says."""
   params = jax.eval_shape(net.model.init, jax.random.key(0))
-  shape = (batch_size, spec.length, spec.channels)
+  shape = (config.train.batch_size, spec.length, spec.channels)
   x_BLC = jax.ShapeDtypeStruct(shape, np.int32)
-  forward = operations.flops(net.model.apply, params, x_BLC)
+  if config.objective.name == "order_agnostic":  # one pass trains it
+    known_BL = jax.ShapeDtypeStruct(shape[:2], bool)
+    forward = operations.flops(net.model.predict, params, x_BLC, known_BL)
+  else:
+    forward = operations.flops(net.model.apply, params, x_BLC)
   flops = 3 * forward  # forward once, backward twice as much
   return sum(math.prod(p.shape) for p in jax.tree.leaves(params)), flops
 
@@ -52,7 +78,7 @@ def of_step(net, spec, batch_size):
 def about(config, net, dataset, step, memory):
   """Figures about a run before its first step; memory: of `memory`."""
   batch_size = config.train.batch_size
-  params, flops = of_step(net, dataset.spec, batch_size)
+  params, flops = of_step(config, net, dataset.spec)
   return dict(
     model=config.model.name,
     ordering=config.ordering.name,

@@ -183,7 +183,7 @@ def summary(groups, metric):
     error = low = high = math.nan
     if len(values) > 1:
       error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-      half = half_width(values)
+      half = float(half_width(values))
       low, high = mean - half, mean + half
     found.append(Group(label, len(values), mean, error, low, high))
   return found
@@ -223,13 +223,38 @@ def paired(groups, base, metric):
 
 
 def half_width(values):
-  """Of Student's 95 % interval of the mean of some values; nan of one."""
+  """Of Student's 95 % interval of the mean along the first axis; nan of one."""
   if len(values) < 2:
-    return math.nan
+    return np.full(np.shape(values)[1:], math.nan)
   from scipy import special
 
-  error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-  return error * float(special.stdtrit(len(values) - 1, 0.975))
+  error = np.std(values, 0, ddof=1) / math.sqrt(len(values))
+  return error * special.stdtrit(len(values) - 1, 0.975)
+
+
+def by_tags(rows, *tags):
+  """The rows of a study by their cells' tags: {value: {value: rows}}."""
+  found = {}
+  for row in rows:
+    *outer, last = (row["cell"]["tags"][tag] for tag in tags)
+    place = found
+    for value in outer:
+      place = place.setdefault(value, {})
+    place.setdefault(last, []).append(row)
+  return found
+
+
+def per_item(rows, figure):
+  """Scores [S, N] of a study's rows whose means over items are the figure.
+
+  Of items that score unequally many sites the ratio is linearized: its mean is
+  the figure, its spread the ratio's.
+  """
+  model, weight_N = rows[0]["model"], rows[0]["items"]["weight"]
+  nats_SN = np.stack([row["items"]["nats"] for row in rows])
+  mean_S1 = nats_SN.sum(1, keepdims=True) / weight_N.sum()
+  rest_SN = (nats_SN - weight_N * mean_S1) / weight_N.mean()
+  return (mean_S1 + rest_SN) * model[figure] / model["nats_per_site"]
 
 
 def table(title, titles, cells, caption=None):

@@ -12,14 +12,15 @@ setting=cpu|accelerator; data=python_docs|text_file (then
 
 Every run is a whole one: its schedule, linear to zero, ends with its tokens. A
 part of a longer one is no substitute (Hoffmann et al. 2022).
-Muon's learning rate goes with no width, so it is the same for every size.
+One learning rate for all sizes and lengths, tuned for none: Muon's part needs
+no width, but Adam's (embedding, head, norms) does.
 
 Settings:
   cpu: context 64, batch 16, heads of 16
   accelerator: token files (`ar_jax data tokenize`), context 1024, batch 256,
       heads of 64, bfloat16, a state that is cut over devices
 
-measured: docs/scaling.md (cpu); accelerator: not yet
+measured: not yet
 """
 
 from configs import base

@@ -10,24 +10,26 @@ parameter for each of the values and knows nothing of their order; a mixture of
 discretized logistics knows that 17 lies beside 18, and has to fit a shape.
 Both give probabilities of the same values, so their bits compare; those of
 real values are the log-mass of bins of one declared width. Of `process`, `few`
-(the same source with 1/256 of the items) and `real` the entropy is known, and
-with it what each head still needs. On `photos` the colors of a pixel are
-sites of a softmax, or one joint mixture.
+(the same source with 1/256 of the items) and `real` the exact log-probability
+of the items is known, and with it what each head still needs. On `photos` the
+colors of a pixel are sites of a softmax, with a layer for the colors before
+them, or one joint mixture.
 
-The network before the head is the same, and so are batches and updates. The
-gap is to the first head of each section, paired by seed, with Student's 95 %
-interval over seeds.
+Elsewhere the network before the head is the same, and so are items, batches and
+updates. The gap is to the first head of each section, paired by seed, with
+Student's 95 % interval over seeds: by --vmap=seed they share the order of the
+data too, and it is about init and dropout alone.
 
 Writes heads.md with its picture beside the runs.
-measured: docs/heads.md
+measured: not yet
 """
 
 import math
 
 import numpy as np
 
-from ar_jax import checkpoint, compare, cost, likelihood, results, writer
-from ar_jax import config as configs
+from ar_jax import compare, cost, likelihood, results
+from ar_jax import sweep as sweeps
 from configs import base
 
 _AUDIO = {
@@ -62,7 +64,7 @@ DATA = dict(
     ("bits_per_sample", "bits/sample"),
   ),
   few=(
-    "the same, 256 items, the best validation",
+    "the same, 256 items; the best validation, which is also the figure",
     "mu_law_ar_wavenet.py",
     {"data.train_size": 256, "train.steps": 300, "train.eval_every": 25},
     _heads(_AUDIO),
@@ -94,7 +96,7 @@ DATA = dict(
     ("bits_per_dim", "bits/dim"),
   ),
   photos=(
-    "8 x 8 patches of photographs, 3 x 256 levels",
+    "8 x 8 patches of photographs, 3 x 256 levels, the best validation",
     "photos_gated_pixelcnn.py",
     {
       "data.size": 8,
@@ -105,7 +107,7 @@ DATA = dict(
       "model.first_kernel": 5,
     },
     _heads(_COLORS),
-    "valid",
+    "test",
     ("bits_per_dim", "bits/dim"),
   ),
   real=(
@@ -123,7 +125,7 @@ _TITLES = (
   "ms/update",
   "figure",
   "±",
-  "over the entropy",
+  "over p(x)",
   "gap to the first",
   "95 %, seeds",
   "p (Holm)",
@@ -137,13 +139,14 @@ def sweep(arg=None):
   for data in arg.data.split("+"):
     _, file, options, heads, split, _ = base.choose("data", data, DATA)
     for head, (word, more) in heads.items():
+      watched = split == "test" or data == "few"
       for seed in range(arg.seeds):
         tiny = {k: v for k, v in options.items() if k == "data.train_size"}
         cells.append(
           {
             "config": f"configs/{file}:{word}{',tiny' if arg.tiny else ''}",
             "seed": seed,
-            "checkpoint": "best",
+            "checkpoint": "best" if watched else "last",
             "split": split,
             "evaluate.baselines": (),
             "tags": dict(data=data, head=head),
@@ -179,12 +182,12 @@ def compared(rows, figure):
   """{head: figures} of a data set, the figure in its unit.
 
   dict(params, ms, mean, half, excess, gap): half of Student's 95 % interval
-  over seeds; excess: over the entropy, nan where it is not known; gap: the
-  compare.Row against the first head, which has none.
+  over seeds; excess: bits a site over the exact -log p of the same items, nan
+  where it is not known; gap: the compare.Row against the first head, which has
+  none.
   """
-  by = {}
-  for row in rows:
-    by.setdefault(row["cell"]["tags"]["head"], []).append(row)
+  by = results.by_tags(rows, "head")
+  exact_N = sweeps.exact(rows[0])
   scores = {
     head: np.array([[row["model"][figure]] for row in some])
     for head, some in by.items()
@@ -192,30 +195,19 @@ def compared(rows, figure):
   gaps = compare.summary(scores, next(iter(scores)))
   found = {}
   for head, some in by.items():
-    model = some[0]["model"]
     excess = math.nan
-    if "entropy_nats_per_site" in model:
-      entropy = likelihood.bits(model["entropy_nats_per_site"])
-      excess = scores[head].mean() - entropy
+    if exact_N is not None:
+      over = np.mean([row["items"]["nats"] - exact_N for row in some])
+      sites = some[0]["items"]["weight"].mean()
+      excess = likelihood.bits(over / sites)
     found[head] = dict(
-      _cost([row["workdir"] for row in some]),
+      cost.of_folders([row["workdir"] for row in some]),
       mean=scores[head].mean(),
-      half=results.half_width(scores[head][:, 0]),
+      half=float(results.half_width(scores[head][:, 0])),
       excess=excess,
       gap=gaps.get(head),
     )
   return found
-
-
-def _cost(workdirs):
-  """Parameters of a run, and the median milliseconds of an update."""
-  values, spec, _ = checkpoint.load(workdirs[0])
-  record = checkpoint.read_record(workdirs[0], "run")
-  config = configs.restore(values)
-  lines = [line for folder in workdirs for line in writer.read(folder)]
-  figures = cost.of_run(config, spec, record, lines, 1)
-  rate = np.median(figures["sites_per_second"])
-  return dict(params=figures["params"], ms=1e3 * figures["sites"] / rate)
 
 
 def _line(head, line):
@@ -262,6 +254,8 @@ _HEAD = """# Softmax or mixture
 
 Written by `ar_jax sweep experiments/heads.py`, whose docstring says how. The
 figure is in bits at equal resolution, "±" half of Student's 95 % interval over
-seeds, the gap to the first head paired by seed, each interval of one gap alone,
-p adjusted by Holm over the heads of a section.
+seeds, "over p(x)" over the exact log-probability of the same items, the gap to
+the first head paired by seed, each interval of one gap alone, p adjusted by
+Holm over the heads of a section. By --vmap=seed ms/update is that of all seeds
+together.
 """

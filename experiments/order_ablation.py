@@ -27,8 +27,8 @@ import math
 import numpy as np
 from rich.table import Table
 
-from ar_jax import assemble, checkpoint, compare, likelihood
-from ar_jax import config as configs
+from ar_jax import compare, likelihood
+from ar_jax import sweep as sweeps
 from configs import base
 
 _BITS = likelihood.bits(1.0)
@@ -185,7 +185,7 @@ def report(rows, folder):
     study = STUDIES[data]
     some = [row for row in rows if row["cell"]["tags"]["data"] == data]
     by = _by_network(some)
-    found = {n: _compared(by[n], study, _truth(some[0], data)) for n in by}
+    found = {n: _compared(by[n], study, sweeps.exact(some[0])) for n in by}
     page.append(f"## {study['title']}\n")
     for network, lines in found.items():
       known = "excess" in next(iter(lines.values()))
@@ -211,15 +211,6 @@ def _by_network(rows):
     tags = row["cell"]["tags"]
     by.setdefault(tags["network"], {}).setdefault(tags["order"], []).append(row)
   return by
-
-
-def _truth(row, data):
-  """Exact -log p of each item in nats, or None where it is not known."""
-  if data not in ("ising", "positions", "products"):
-    return None
-  config = configs.restore(checkpoint.read_record(row["workdir"], "config"))
-  split = assemble.dataset(config).splits[row["cell"]["split"]]
-  return split.exact(np.arange(split.size))
 
 
 def _compared(by_order, study, truth_N):

@@ -18,17 +18,15 @@ the order of the data: the band is about init alone. FLOP are the products of
 the forward pass x 3.
 
 Writes perplexity_curves.md with its pictures (PNG, SVG) beside the runs.
-measured: docs/perplexity_curves.md
+measured: not yet
 """
 
 import math
 import pathlib
 
 import numpy as np
-from scipy import stats
 
-from ar_jax import checkpoint, cost, evaluate, results, writer
-from ar_jax import config as configs
+from ar_jax import cost, evaluate, results, writer
 from configs import base
 
 NETWORKS = {
@@ -121,20 +119,17 @@ def _run(workdir):
   lines = writer.read(workdir)
   valid = [x for x in lines if x["kind"] == "valid"]
   train = [x for x in lines if x["kind"] == "train"]
-  values, spec, _ = checkpoint.load(workdir)
-  record = checkpoint.read_record(workdir, "run")
-  figures = cost.of_run(configs.restore(values), spec, record, lines, 1)
+  figures = cost.of_folders([workdir])
   step_V = np.array([x["step"] for x in valid])
   step_T = np.array([x["step"] for x in train])
   nats_T = np.array([x["nats_per_site"] for x in train])
   updates_T = np.diff(step_T, prepend=0)
-  rate = np.median(figures["sites_per_second"])
   since = [0, *step_V[:-1]]
   return dict(
     step=step_V,
     tokens=step_V * figures["sites"],
-    flops=step_V * figures["flops_per_step"],
-    seconds=step_V * figures["sites"] / rate,
+    flops=step_V * figures["flops"],
+    seconds=step_V * figures["ms"] / 1e3,
     train=np.array(
       [
         _mean(nats_T, updates_T, (step_T > low) & (step_T <= high))
@@ -153,11 +148,7 @@ def _mean(nats_T, weight_T, chosen_T):
 
 def interval(nats_ST):
   """(mean, half width of Student's 95 % interval over seeds), nan of one."""
-  count = len(nats_ST)
-  if count == 1:
-    return nats_ST[0], np.full(nats_ST.shape[1], math.nan)
-  error_T = nats_ST.std(0, ddof=1) / math.sqrt(count)
-  return nats_ST.mean(0), stats.t.ppf(0.975, count - 1) * error_T
+  return nats_ST.mean(0), results.half_width(nats_ST)
 
 
 def _levels(rows):

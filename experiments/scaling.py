@@ -21,7 +21,7 @@ A small text is read several times: tokens that come again count like new ones
 here, which is right for a few epochs (Muennighoff et al. 2023: four).
 
 Writes scaling.md with its pictures beside the runs.
-measured: docs/scaling.md
+measured: not yet
 """
 
 import math
@@ -38,7 +38,7 @@ from configs import base
 GRIDS = dict(
   cpu=dict(
     sizes=("16x2", "32x2", "48x3", "64x4", "96x4", "128x5"),
-    tokens=(250_000, 500_000, 1_000_000, 2_000_000),
+    tokens=(200_000, 400_000, 800_000, 1_600_000),
   ),
   accelerator=dict(
     sizes=("256x6", "384x8", "512x8", "768x12", "1024x16"),
@@ -130,7 +130,7 @@ class Law(NamedTuple):
 
   @property
   def share(self):
-    """a in N ~ C^a of the best network for C operations."""
+    """a in N ~ (N D)^a of the best network for a product N D."""
     return self.beta / (self.alpha + self.beta)
 
 
@@ -139,12 +139,11 @@ def point(row):
   values, spec, _ = checkpoint.load(row["workdir"])
   config = configs.restore(values)
   net = assemble.network(config, spec)
-  batch = config.train.batch_size
-  _, flops = cost.of_step(net, spec, batch)
+  _, flops = cost.of_step(config, net, spec)
   return Point(
     row["cell"]["tags"]["size"],
     _hidden(net.model),
-    config.train.steps * batch * spec.length,
+    config.train.steps * config.train.batch_size * spec.length,
     flops * config.train.steps,
     row["model"]["nats_per_site"],
   )
@@ -161,12 +160,12 @@ def _hidden(model):
   )
 
 
-def fit(points, start=None):
+def fit(points, starts=None):
   """The Law of some points, by the Huber loss of log L.
 
   Args:
     points: list of Point.
-    start: the Law to begin at; None: the best from a grid of several.
+    starts: Laws to begin at, the best end counts; None: a grid of them.
   Raises:
     DataError: there are fewer points than parameters of the law.
   """
@@ -185,18 +184,18 @@ def fit(points, start=None):
     terms = np.stack([0 * log_N + e, a - alpha * log_N, b - beta * log_D])
     return np.logaddexp.reduce(terms, 0) - log_L
 
-  if start is None:
-    starts = [
+  if starts is None:
+    begins = [
       (e, alpha * log_N.min(), beta * log_D.min(), alpha, beta)
       for e in (-1.0, 0.0, 0.5)
       for alpha in (0.2, 0.5, 1.0)
       for beta in (0.2, 0.5, 1.0)
     ]
   else:
-    starts = [(*np.log(start[:3]), *start[3:])]
+    begins = [(*np.log(start[:3]), *start[3:]) for start in starts]
   found = (
     optimize.least_squares(residual, s, loss="huber", f_scale=_DELTA)
-    for s in starts
+    for s in begins
   )
   best = min(found, key=lambda result: result.cost).x
   return Law(*map(float, (*np.exp(best[:3]), *best[3:])))
@@ -206,7 +205,9 @@ def bootstrap(points, law, draws=_DRAWS, seed=0):
   """Laws of runs drawn with repetition, a list; law: of the points."""
   rng = np.random.default_rng(seed)
   index = rng.integers(len(points), size=(draws, len(points)))
-  return [fit([points[i] for i in drawn], law) for drawn in index]
+  # Where E comes near 0 its log is flat, and no fit would leave it.
+  starts = law, law._replace(E=max(law.E, 0.5))
+  return [fit([points[i] for i in drawn], starts) for drawn in index]
 
 
 def _points(points, law, held, ahead):
@@ -229,7 +230,7 @@ def _law(law, draws):
   for name, value in rows:
     drawn = [getattr(one, name) for one in draws]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    word = "a, of N ~ C^a" if name == "share" else name
+    word = "a, of N ~ (N D)^a" if name == "share" else name
     cells.append([word, f"{value:.4g}", f"{low:.4g} .. {high:.4g}"])
   return ["", "value", "95 %, bootstrap"], cells
 
@@ -267,5 +268,7 @@ _HEAD = """# Loss against parameters and tokens
 Written by `ar_jax sweep experiments/scaling.py`, whose docstring says how. N
 counts the parameters of the blocks, D the tokens trained on, those that come
 again too; FLOP are the products of the forward pass x 3. "law" is the fit to
-all runs, "from fewer tokens" the fit to those with fewer tokens.
+all runs, "from fewer tokens" the fit to those with fewer tokens. The product N
+D is no compute here, for head and attention are in FLOP and not in N: a is not
+comparable with Hoffmann's.
 """

@@ -83,7 +83,7 @@ ROOMS = {
   "views": (*_PARTS, "assemble", "drawing"),
   "tradeoff": (*_PARTS, "views", "classify"),
   "bench": (*_PARTS, "assemble"),
-  "cost": ("types", "data", "errors", "operations", "assemble"),
+  "cost": (*_PARTS, "assemble", "operations"),
   "keeper": ("errors", "parallel", "record", "run", "scoring"),
   "beginning": (*_PARTS, "assemble", "run"),
   "launch": (

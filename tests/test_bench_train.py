@@ -63,10 +63,17 @@ def test_prints_a_table_and_a_line_of_json(capsys, monkeypatch):
   assert found["peer"] is None
 
 
-def test_counts_the_products_of_the_parameters():
-  """Of the backward pass too: what is counted there is twice the forward."""
-  subject = _gpt()
-  params, flops = cost.of_step(subject.net, subject.spec, 4)
+@pytest.mark.parametrize(
+  "config", ["shakespeare_char.py:tiny", "architectures.py:tiny,model=ardm"]
+)
+def test_counts_the_products_of_the_parameters(config):
+  """Of the backward pass too: what is counted there is twice the forward.
+
+  Of an order-agnostic network those of the one pass that trains it.
+  """
+  spec = DataSpec((8, 8), 1, 17) if "ardm" in config else DataSpec((33,), 1, 11)
+  subject = bench_train.subject(_config(config), spec)
+  params, flops = cost.of_step(subject.config, subject.net, subject.spec)
   assert params == sum(p.size for p in jax.tree.leaves(subject.state.params))
   step = subject.train_step
   args = subject.state, subject.layout.feed(subject.batch_at(0))

@@ -85,6 +85,11 @@ def test_rows_are_chosen(folder, condition, count):
   assert len(results.chosen(results.rows(folder), [condition])) == count
 
 
+def test_conditions_all_hold(folder):
+  chosen = results.chosen(results.rows(folder), ["seed=0", "optimizer.lr<5e-3"])
+  assert [row["run"] for row in chosen] == ["runs/0.001_0"]
+
+
 def test_a_run_without_the_figure_is_not_below_it(folder):
   rows = [*results.rows(folder), dict(run="begun", workdir=folder)]
   assert len(results.chosen(rows, ["nats_per_site<100"])) == 6

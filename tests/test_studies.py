@@ -14,6 +14,12 @@ from ar_jax import config as configs
 from ar_jax.types import Condition, DataSpec
 
 FOLDER = tiny_data.ROOT / "experiments"
+ARGS = dict(
+  architectures=("path=x,seeds=2", "data=text"),
+  entropy_gate=("steps=7",),
+  heads=("seeds=1", "data=real"),
+  scaling=("path=x", "setting=accelerator,path=x"),
+)
 NAMES = ("architectures", "entropy_gate", "heads", "scaling")
 
 
@@ -34,7 +40,7 @@ def _config(cell):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cell_is_a_config_of_its_own(name):
-  for arg in (None, "tiny"):
+  for arg in (None, "tiny", *ARGS[name]):
     cells = _load(name).sweep(arg)
     made = {json.dumps(configs.plain(_config(cell))) for cell in cells}
     assert len(made) == len(cells)
@@ -77,6 +83,13 @@ def test_the_law_that_made_the_losses_is_found():
   assert found.share == pytest.approx(0.5 / 0.9, rel=1e-3)
   for again in study.bootstrap(points, found, draws=3):
     np.testing.assert_allclose(again.loss(points), nats, rtol=1e-3)
+  rng = np.random.default_rng(0)
+  noise = 1 + 0.005 * rng.normal(size=len(points))
+  noisy = [
+    p._replace(nats=p.nats * n) for p, n in zip(points, noise, strict=True)
+  ]
+  drawn = study.bootstrap(noisy, study.fit(noisy), draws=10)
+  assert np.std([one.alpha for one in drawn]) > 1e-3
   # One run that went wrong does not move the law.
   wrong = [points[0]._replace(nats=9.0), *points[1:]]
   np.testing.assert_allclose(study.fit(wrong), law, rtol=0.05)
@@ -155,7 +168,8 @@ def test_architectures_report_the_better_rate(tmp_path, capsys):
   for network, rates in best.items():
     rate = min(rates, key=rates.get)
     line = next(x for x in page.splitlines() if study.NAMES[network] in x)
-    assert f"| {rate:g} |" in line
+    edge = " (edge)" if rate in (min(rates), max(rates)) else ""
+    assert f"| {rate:g}{edge} |" in line
     assert f"{rates[rate]:.4f}" in line
 
 
@@ -164,6 +178,12 @@ def test_scaling_fits_its_runs(tmp_path, capsys):
   folder = _ran("scaling", "tiny", tmp_path)
   page = (folder / "scaling.md").read_text()
   assert "| alpha |" in page
+  cell = sweep.load(folder)[0]
+  text = sweep.workdir(folder, cell) / "reports" / "evaluation.json"
+  nats = json.loads(text.read_text())["model"]["nats_per_site"]
+  first = next(line for line in page.splitlines() if "| 32x2 |" in line)
+  assert "| 3,968 |" in first  # 62 updates of 4 x 16 tokens
+  assert f"| {nats:.4f} |" in first
   assert (folder / "scaling.svg").stat().st_size > 10_000
 
 

@@ -294,13 +294,16 @@ def test_what_was_cancelled_goes_on_with_the_same_command(tmp_path, capsys):
   folder = tmp_path / "runs"
   (cell,) = submitted(study, folder)
   claims = claiming.Claims(folder)
-  with claims.claim(cell.id) as attempt:
-    attempt.end(75, "stopped")
+  for _ in range(3):
+    with claims.claim(cell.id) as attempt:
+      attempt.end(75, "stopped")
   assert program.main(["sweep", "cancel", str(folder)]) == 0
   assert "none is begun" in capsys.readouterr().out
   assert claims.claim(cell.id) is None
   assert program.main(["sweep", study, f"--workdir={folder}"]) == 0
   assert claims.state(cell.id).name == "done"
+  # Who calls again means it: what was stopped before does not count.
+  assert (folder / "claims" / cell.id / "3" / "again").exists()
 
 
 @pytest.mark.parametrize(
