@@ -13,7 +13,8 @@ help:  ## list the targets
 
 setup: .venv/stamp  ## .venv with the pinned packages and ar_jax, editable
 
-# Made again when what it was made from changes.
+# Made again when what it was made from changes. Modules are compiled when they
+# are first imported, and most never are.
 .venv/stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "ar_jax needs Python 3.11 or newer, and $(PYTHON) is not:" \
@@ -21,7 +22,7 @@ setup: .venv/stamp  ## .venv with the pinned packages and ar_jax, editable
 	@echo "Installing into .venv (a minute or two) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
-	  -c constraints.txt -e ".[dev]"
+	  --no-compile -c constraints.txt -e ".[dev]"
 	@touch $@
 
 lint: setup  ## ruff: rules and format
