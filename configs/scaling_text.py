@@ -2,8 +2,8 @@
 
   ar_jax train --config=configs/scaling_text.py:size=64x4,tokens=1000000 \\
       --workdir=runs/s
-  ar_jax train --config=configs/scaling_text.py:setting=accelerator,\\
-size=768x12,tokens=2000000000 --workdir=runs/l --config.data.path=tokens
+  ar_jax train --workdir=runs/l --config.data.path=tokens \\
+      --config=configs/scaling_text.py:setting=accelerator,size=768x12
   ar_jax sweep experiments/scaling.py --workdir=runs/scaling
 
 Arguments: tiny; size=WIDTHxDEPTH; tokens=N, trained on;

@@ -43,6 +43,7 @@ def _gpt():
   return bench_train.subject(config, DataSpec((33,), 1, 11))
 
 
+@pytest.mark.slow
 def test_prints_a_table_and_a_line_of_json(capsys, monkeypatch):
   monkeypatch.setenv("COLUMNS", "200")
   monkeypatch.setattr(bench, "matmul_rate", lambda size: 1e9)

@@ -54,6 +54,7 @@ ALIKE = (
   "digits_pixelrnn.py",
   "dna_made.py",
   "gpt2.py",
+  "ising.py",
   "jsb_gpt.py",
   "jsb_lstm.py",
   "markov_gpt.py",

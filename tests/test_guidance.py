@@ -67,6 +67,7 @@ def test_q_is_what_it_says(double, scale):
   is_what_it_says(guidance, scale)
 
 
+@pytest.mark.slow
 def test_the_view_keeps_the_contract(double):
   case, _ = viewed(3.0)
   contract.normalised(case)

@@ -77,6 +77,7 @@ def graded(spec, order, **section):
   return run(params)
 
 
+@pytest.mark.slow
 def test_chunks_do_not_matter(monkeypatch):
   """Nor does it whether one order is said for the batch or for each row."""
   spec = SPEC._replace(conditions=PITCH)
@@ -209,6 +210,7 @@ def test_what_it_cannot_take():
     build(SPEC._replace(conditions=words))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2])
 def test_order_agnostic_training_is_unbiased(layers):
   """`predict` is what the objective asks of a network, keys and all."""

@@ -22,6 +22,7 @@ def _log_prob_KN(case):
   return total_B.reshape(len(case.order_KL), -1)
 
 
+@pytest.mark.slow
 def test_mixture_of_orders_sums_to_one():
   case = small_case(SPEC, dtype=np.float32, order_KL=ORDERS_KL)
   mixed_N = likelihood.mix(_log_prob_KN(case))

@@ -166,6 +166,7 @@ def conditional(trained):
   return dataclasses.replace(run, spec=spec, net=net, params=params)
 
 
+@pytest.mark.slow
 def test_a_text_is_scored_under_its_condition(conditional):
   run = conditional
   written = "The names of a class, " * 4

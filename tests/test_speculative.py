@@ -148,6 +148,7 @@ def test_scores_of_long_items(steps):
     check_scores(echo(13, 2.0, 3), speculative, steps)
 
 
+@pytest.mark.slow
 def test_greedy_is_that_of_ancestral():
   with contract.precision("float64"):
     case = small_case(SPEC, order_KL=stack(4, 3))

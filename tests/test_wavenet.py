@@ -143,6 +143,7 @@ def test_steps_go_round_the_rings(long):
   np.testing.assert_allclose(steps, theta_BLP, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_ragged_chunks_and_refused_values(long):
   model, params, before_BLC, theta_BLP = long
   extend, step = jax.jit(model.extend), jax.jit(model.step)
