@@ -12,10 +12,10 @@ The networks of configs/architectures.py, 100,000 parameters each at a
 vocabulary of 65, the same batches and number of updates, the optimizer's
 defaults, dropout .2 on digits (NADE has none). Each is trained at several
 learning rates, and the one with the best validation is reported, as of its best
-validation, on the test split. Equal parameters are neither equal operations nor
-equal time: both stand beside. A gap is to the network of the best validation,
-paired: over items it is about these networks and says nothing of training
-again, which takes several seeds.
+validation, on the test split. Equal parameters are not equal operations, which
+stand beside. A gap is to the network of the best validation, paired: over items
+it is about these networks and says nothing of training again, which takes
+several seeds.
 
 Writes architectures.md with its pictures beside the runs.
 measured: not yet
@@ -63,7 +63,6 @@ _TITLES = (
   "valid",
   "updates",
   "MFLOP/update",
-  "ms/update",
 )
 
 
@@ -128,7 +127,7 @@ def chosen(by_rate, figure):
     by_rate: {learning rate: rows by seed} of a network.
     figure: name of that of validation and of the test.
   Returns:
-    dict(rate, edge, scores, valid, updates, curve, params, flops, ms): edge:
+    dict(rate, edge, scores, valid, updates, curve, params, flops, ...): edge:
     whether it is the least or the largest; scores: of the test, [seeds,
     items], whose mean is the figure; curve: (updates [V], validation [V]),
     the mean over seeds.
@@ -177,7 +176,7 @@ def _lines(found, gaps, bars, figure):
     rate = f"{f['rate']:g}{' (edge)' if f['edge'] else ''}"
     cells = [NAMES[network], f"{f['params']:,}", rate, f"{test:.4f}", *gap]
     cells += [f"{f['valid']:.4f}", updates, f"{f['flops'] / 1e6:,.0f}"]
-    lines.append((test, [*cells, f"{f['ms']:.0f}"]))
+    lines.append((test, cells))
   for name, row in bars.items():
     rest = [""] * (len(_TITLES) - 4)
     cells = [f"*{name}*", "", "", f"{row[figure]:.4f}"]
@@ -227,7 +226,7 @@ might be better). "test" is the test split at the best validation ("valid"). A
 gap is to the network of the best validation, paired; each interval is of one
 gap alone, over items (for neighboring windows of a text too narrow) or, where
 there are several, over seeds. Operations are the products of the forward pass
-x 3; ms/update with --parallel=2 those of one core. Bars in italics. ARDM is
-validated under one order drawn for each item, which is a bound; the test is a
-mixture of eight orders on images, and that bound on text.
+x 3. Bars in italics. ARDM is validated under one order drawn for each item,
+which is a bound; the test is a mixture of eight orders on images, and that
+bound on text.
 """
