@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 RUNS, WORKERS, KILLS = 50, 4, 16
 STEPS = 12
-LONG = {"train.steps": 2000, "train.eval_every": 2000}
+LONG = {"train.steps": 200, "train.eval_every": 200}
 
 
 def _start(study, folder, *flags):
