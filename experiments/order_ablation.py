@@ -27,7 +27,7 @@ import math
 import numpy as np
 from rich.table import Table
 
-from ar_jax import compare, likelihood
+from ar_jax import compare, likelihood, results
 from ar_jax import sweep as sweeps
 from configs import base
 
@@ -184,7 +184,7 @@ def report(rows, folder):
   for data in dict.fromkeys(row["cell"]["tags"]["data"] for row in rows):
     study = STUDIES[data]
     some = [row for row in rows if row["cell"]["tags"]["data"] == data]
-    by = _by_network(some)
+    by = results.by_tags(some, "network", "order")
     found = {n: _compared(by[n], study, sweeps.exact(some[0])) for n in by}
     page.append(f"## {study['title']}\n")
     for network, lines in found.items():
@@ -202,15 +202,6 @@ def report(rows, folder):
       page.append(_contrasts(by, study))
   (folder / "order_ablation.md").write_text("\n".join(page), encoding="utf-8")
   return tables
-
-
-def _by_network(rows):
-  """{network: {order: rows by seed}}."""
-  by = {}
-  for row in rows:
-    tags = row["cell"]["tags"]
-    by.setdefault(tags["network"], {}).setdefault(tags["order"], []).append(row)
-  return by
 
 
 def _compared(by_order, study, truth_N):

@@ -74,9 +74,7 @@ def sweep(arg=None):
 
 def report(rows, folder):
   """The table of the ends; writes the page and its pictures."""
-  by = {}
-  for row in rows:
-    by.setdefault(row["cell"]["tags"]["network"], []).append(row)
+  by = results.by_tags(rows, "network")
   curves = {name: curve(some) for name, some in by.items()}
   levels = _levels(rows)
   for kind in ("png", "svg"):
