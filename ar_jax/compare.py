@@ -178,6 +178,16 @@ def items_interval(base_SN, other_SN, level=0.95):
   return _student(gap_N, level)[0]
 
 
+def half_width(value_S, level=0.95):
+  """Of Student's interval of the mean along the first axis; nan of one."""
+  if len(value_S) < 2:
+    return np.full(np.shape(value_S)[1:], math.nan)
+  from scipy import special
+
+  error = np.std(value_S, 0, ddof=1) / math.sqrt(len(value_S))
+  return special.stdtrit(len(value_S) - 1, 1 - _tail(level)) * error
+
+
 def holm(p_K):
   """Holm's adjusted p values, float64 [K], in the given order.
 

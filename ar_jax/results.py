@@ -1,8 +1,6 @@
 """Runs as one tidy table: a row a run, a column a setting or a figure."""
 
 import contextlib
-import csv
-import io
 import json
 import math
 import operator
@@ -183,7 +181,7 @@ def summary(groups, metric):
     error = low = high = math.nan
     if len(values) > 1:
       error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-      half = float(half_width(values))
+      half = float(compare.half_width(values))
       low, high = mean - half, mean + half
     found.append(Group(label, len(values), mean, error, low, high))
   return found
@@ -220,69 +218,6 @@ def paired(groups, base, metric):
     values = {row["seed"]: row[metric] for row in rows if metric in row}
     scores[label] = np.array([[values[seed]] for seed in sorted(values)])
   return compare.summary(scores, base)
-
-
-def half_width(values):
-  """Of Student's 95 % interval of the mean along the first axis; nan of one."""
-  if len(values) < 2:
-    return np.full(np.shape(values)[1:], math.nan)
-  from scipy import special
-
-  error = np.std(values, 0, ddof=1) / math.sqrt(len(values))
-  return error * special.stdtrit(len(values) - 1, 0.975)
-
-
-def by_tags(rows, *tags):
-  """The rows of a study by their cells' tags: {value: {value: rows}}."""
-  found = {}
-  for row in rows:
-    *outer, last = (row["cell"]["tags"][tag] for tag in tags)
-    place = found
-    for value in outer:
-      place = place.setdefault(value, {})
-    place.setdefault(last, []).append(row)
-  return found
-
-
-def per_item(rows, figure):
-  """Scores [S, N] of a study's rows whose means over items are the figure.
-
-  Of items that score unequally many sites the ratio is linearized: its mean is
-  the figure, its spread the ratio's.
-  """
-  model, weight_N = rows[0]["model"], rows[0]["items"]["weight"]
-  nats_SN = np.stack([row["items"]["nats"] for row in rows])
-  mean_S1 = nats_SN.sum(1, keepdims=True) / weight_N.sum()
-  rest_SN = (nats_SN - weight_N * mean_S1) / weight_N.mean()
-  return (mean_S1 + rest_SN) * model[figure] / model["nats_per_site"]
-
-
-def table(title, titles, cells, caption=None):
-  """A table for the terminal, the first column to the left."""
-  from rich.markup import escape
-  from rich.table import Table
-
-  made = Table(title=title, caption=caption)
-  for name in titles:
-    made.add_column(name, justify="left" if name == titles[0] else "right")
-  for line in cells:
-    made.add_row(*map(escape, line))
-  return made
-
-
-def markdown(titles, cells):
-  """A table in Markdown."""
-  lines = [titles, ["---"] * len(titles), *cells]
-  clean = [[str(c).replace("|", "\\|") for c in line] for line in lines]
-  return "".join(f"| {' | '.join(line)} |\n" for line in clean)
-
-
-def to_csv(titles, cells):
-  """A table as CSV."""
-  file = io.StringIO()
-  writer = csv.writer(file, lineterminator="\n")
-  writer.writerows([titles, *cells])
-  return file.getvalue()
 
 
 def _check_column(rows, key):

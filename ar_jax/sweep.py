@@ -263,13 +263,6 @@ def workdir(folder, cell):
   return pathlib.Path(folder) / "runs" / cell.id
 
 
-def exact(row):
-  """Exact -log p of the items that a row was scored on, nats [N], or None."""
-  config = configs.restore(checkpoint.read_record(row["workdir"], "config"))
-  split = assemble.dataset(config).splits[row["model"]["split"]]
-  return None if split.exact is None else split.exact(np.arange(split.size))
-
-
 def row(folder, cell, result):
   """What a study's report is given of a cell: dict(cell, workdir, ...).
 

@@ -18,6 +18,7 @@ from ar_jax import (
   evaluate,
   markup,
   page,
+  paper,
   report,
   results,
   writer,
@@ -77,8 +78,7 @@ def write(folders, path=None, *, shown=6, num=4, length=None, seed=0):
   path = folder / "report.html" if path is None else pathlib.Path(path)
   try:
     path.write_text(document, encoding="utf-8")
-    draw(curves, levels, unit, path.with_name("curves.png"))
-    draw(curves, levels, unit, path.with_name("curves.svg"))
+    draw(curves, levels, unit, path.with_name("curves"))
   except OSError as e:
     raise errors.StorageError(f"cannot write {path}: {e.strerror}") from e
   return path
@@ -91,15 +91,9 @@ def draw(curves, levels, unit, path):
     curves: {group: [(run, updates, figures)]}.
     levels: {name: figure}.
     unit: of the figures.
-    path: of a PNG or SVG.
+    path: of the PNG and the SVG, without their suffixes.
   """
-  import matplotlib
-  from matplotlib.figure import Figure
-
-  # Settings may hold $, as those of optimizer.decay do.
-  how = {"svg.hashsalt": "ar_jax", "font.size": 8, "text.parse_math": False}
-  with matplotlib.rc_context(how):
-    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+  with paper.picture(path, (6.5, 3.6)) as figure:
     axes = figure.subplots()
     for n, (name, lines) in enumerate(curves.items()):
       color = chart.COLORS[n % len(chart.COLORS)]
@@ -120,8 +114,6 @@ def draw(curves, levels, unit, path):
     axes.set(xlabel="updates", ylabel=unit)
     if curves:
       axes.legend(frameon=False, fontsize=7)
-    more = dict(metadata={"Date": None}) if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=150, **more)
 
 
 def band(lines):

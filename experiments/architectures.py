@@ -21,11 +21,9 @@ Writes architectures.md with its pictures beside the runs.
 measured: not yet
 """
 
-import math
-
 import numpy as np
 
-from ar_jax import compare, cost, results, writer
+from ar_jax import compare, cost, paper, studies, writer
 from configs import architectures, base
 
 RATES = (1e-3, 3e-3, 1e-2)
@@ -96,10 +94,9 @@ def sweep(arg=None):
 def report(rows, folder):
   """The tables; writes the page and its pictures."""
   tables, page = [], [_HEAD]
-  for data in dict.fromkeys(row["cell"]["tags"]["data"] for row in rows):
-    some = [row for row in rows if row["cell"]["tags"]["data"] == data]
+  for data, some in studies.by_tags(rows, "data").items():
     title, figure, unit = DATA[data]
-    by_network = results.by_tags(some, "network", "rate")
+    by_network = studies.by_tags(some, "network", "rate")
     found = {n: chosen(by_rate, figure) for n, by_rate in by_network.items()}
     best = min(found, key=lambda n: found[n]["valid"])  # not by the test
     scores = {n: f["scores"] for n, f in found.items()}
@@ -110,11 +107,10 @@ def report(rows, folder):
       f"{unit}; {model['split']} split, {model['items']:,} items,"
       f" {model['protocol']}; gaps to {NAMES[best]}"
     )
-    tables.append(results.table(f"{title}, {unit}", _TITLES, cells, about))
-    page += [f"## {title}\n", results.markdown(_TITLES, cells), f"{about}.\n"]
+    tables.append(paper.table(f"{title}, {unit}", _TITLES, cells, about))
+    page += [f"## {title}\n", paper.markdown(_TITLES, cells), f"{about}.\n"]
     name = f"architectures_{data}"
-    for kind in ("png", "svg"):
-      _draw(found, unit, folder / f"{name}.{kind}")
+    _draw(found, unit, folder / name)
     page.append(f"![validation while training]({name}.png)\n")
   (folder / "architectures.md").write_text("\n".join(page), encoding="utf-8")
   return tables
@@ -146,7 +142,7 @@ def chosen(by_rate, figure):
   return dict(
     rate=rate,
     edge=rate in (min(by_rate), max(by_rate)),
-    scores=results.per_item(rows, figure),
+    scores=studies.per_item(rows, figure),
     valid=valid[rate],
     updates=[row["step"] for row in rows],
     curve=(curves[rate][0][0], values_SV.mean(0)),
@@ -170,7 +166,7 @@ def _lines(found, gaps, bars, figure):
       row = gaps[network]
       gap = [
         f"{row.paired.mean:+.4f}",
-        *map(_interval, (row.items, row.paired)),
+        *map(studies.interval, (row.items, row.paired)),
       ]
     updates = ", ".join(f"{step:,}" for step in f["updates"])
     rate = f"{f['rate']:g}{' (edge)' if f['edge'] else ''}"
@@ -184,21 +180,13 @@ def _lines(found, gaps, bars, figure):
   return [cells for _, cells in sorted(lines, key=lambda line: line[0])]
 
 
-def _interval(found):
-  if math.isnan(found.low):
-    return ""
-  return f"{found.low:+.4f} .. {found.high:+.4f}"
-
-
 def _draw(found, unit, path):
   """Validation against updates and against operations."""
-  import matplotlib
-  from matplotlib.figure import Figure
+  from matplotlib import colormaps
 
-  with matplotlib.rc_context({"svg.hashsalt": "ar_jax", "font.size": 8}):
-    figure = Figure(figsize=(9, 4), layout="constrained")
+  with paper.picture(path, (9, 4)) as figure:
     by_updates, by_flop = figure.subplots(1, 2, sharey=True)
-    colors = matplotlib.colormaps["tab20"].colors
+    colors = colormaps["tab20"].colors
     for color, (network, f) in zip(colors, found.items(), strict=False):
       steps_V, value_V = f["curve"]
       style = dict(color=color, marker="o", ms=2, lw=1, label=NAMES[network])
@@ -212,8 +200,6 @@ def _draw(found, unit, path):
     figure.legend(
       *by_updates.get_legend_handles_labels(), loc="outside right upper"
     )
-    more = dict(metadata={"Date": None}) if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=130, **more)
 
 
 _HEAD = f"""# Networks at equal parameters

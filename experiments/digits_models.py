@@ -21,9 +21,8 @@ measured: test bits/dim, 180 images, s.e. .018, seed 0; test images whose digit
 """
 
 import numpy as np
-from rich.table import Table
 
-from ar_jax import writer
+from ar_jax import paper, writer
 
 _MINUTES = 20
 # Updates.
@@ -63,10 +62,7 @@ def report(rows, folder):
     _NAMES[key]: _curve(row["workdir"], STEPS[key])
     for key, row in zip(STEPS, rows, strict=True)
   }
-  _draw(curves, rows[0]["baselines"], folder / "curves.png")
-  table = Table(title="test bits/dim of 8x8 digits, given the label")
-  for name in ("", "bits/dim", "s.e.", "updates"):
-    table.add_column(name, justify="right" if name else "left")
+  _draw(curves, rows[0]["baselines"], folder / "curves")
   figures = dict(rows[0]["baselines"])
   lines = [(f["bits_per_dim"], name, "", "") for name, f in figures.items()]
   for name, row in zip(STEPS, rows, strict=True):
@@ -79,9 +75,9 @@ def report(rows, folder):
       f"{row['step']:,} of {STEPS[name]:,}",
     )
     lines.append(line)
-  for bits, *cells in sorted(lines):
-    table.add_row(cells[0], f"{bits:.4f}", *cells[1:])
-  return [table]
+  title = "test bits/dim of 8x8 digits, given the label"
+  cells = [[name, f"{bits:.4f}", *more] for bits, name, *more in sorted(lines)]
+  return [paper.table(title, ["", "bits/dim", "s.e.", "updates"], cells)]
 
 
 def _curve(workdir, steps):
@@ -92,21 +88,18 @@ def _curve(workdir, steps):
 
 
 def _draw(curves, bars, path):
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(7, 4), layout="constrained")
-  axes = figure.subplots()
-  for name, (minutes, bits) in curves.items():
-    axes.plot(minutes, bits, marker="o", ms=2.5, label=name)
   most = 1.2 * max(max(bits) for _, bits in curves.values())
-  for name, row in bars.items():
-    level = row["bits_per_dim"]
-    if level > most:  # it would flatten all that is below
-      axes.plot([], [], color="gray", ls=":", label=f"{name}: {level:.2f}")
-      continue
-    axes.axhline(level, color="gray", lw=0.8, ls=":")
-    axes.text(0, level, name, fontsize=7, va="bottom")
-  axes.set_xlabel("CPU minutes: updates times the time of one")
-  axes.set_ylabel("validation bits/dim; bars: test")
-  axes.legend(frameon=False, fontsize=8)
-  figure.savefig(path, dpi=150)
+  with paper.picture(path, (7, 4)) as figure:
+    axes = figure.subplots()
+    for name, (minutes, bits) in curves.items():
+      axes.plot(minutes, bits, marker="o", ms=2.5, label=name)
+    for name, row in bars.items():
+      level = row["bits_per_dim"]
+      if level > most:  # it would flatten all that is below
+        axes.plot([], [], color="gray", ls=":", label=f"{name}: {level:.2f}")
+        continue
+      axes.axhline(level, color="gray", lw=0.8, ls=":")
+      axes.text(0, level, name, fontsize=7, va="bottom")
+    axes.set_xlabel("CPU minutes: updates times the time of one")
+    axes.set_ylabel("validation bits/dim; bars: test")
+    axes.legend(frameon=False)

@@ -29,8 +29,7 @@ import math
 
 from scipy import stats
 
-from ar_jax import likelihood, results
-from ar_jax import sweep as sweeps
+from ar_jax import likelihood, paper, studies
 from configs import base
 
 _LEVEL = 0.01  # of a false alarm in all the runs
@@ -135,11 +134,11 @@ def report(rows, folder):
     f"bits an item, validation, {' or '.join(f'{n:,}' for n in items)} items,"
     f" exact; ± is one standard error over items; a leak is z < {limit:.2f}"
   )
-  _draw(rows, found, folder / "entropy_gate.png")
-  page = [_HEAD, results.markdown(_TITLES, cells), f"{about}.\n"]
+  _draw(rows, found, folder / "entropy_gate")
+  page = [_HEAD, paper.markdown(_TITLES, cells), f"{about}.\n"]
   page.append("![excess of each run](entropy_gate.png)\n")
   (folder / "entropy_gate.md").write_text("\n".join(page), encoding="utf-8")
-  return [results.table("held to the entropy", _TITLES, cells, about)]
+  return [paper.table("held to the entropy", _TITLES, cells, about)]
 
 
 def excess(row):
@@ -151,7 +150,7 @@ def excess(row):
     the errors are standard errors over items.
   """
   bits_N = likelihood.bits(row["items"]["nats"])
-  over_N = bits_N - likelihood.bits(sweeps.exact(row))
+  over_N = bits_N - likelihood.bits(studies.exact(row))
   model, root = row["model"], math.sqrt(len(bits_N))
   sites = model["sites"] / model["items"]
   entropy = sites * model.get("entropy_nats_per_site", math.nan)
@@ -174,20 +173,17 @@ def _shown(value, form):
 
 def _draw(rows, found, path):
   """What each run needs above the exact log-probability of its items."""
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(7, 0.28 * len(rows) + 1), layout="constrained")
-  axes = figure.subplots()
   names = [" | ".join(row["cell"]["tags"].values()) for row in rows]
   mean = [f["over_exact"] for f in found]
   half = [1.96 * f["exact_error"] for f in found]
-  axes.errorbar(mean, range(len(rows)), xerr=half, fmt="o", ms=4, capsize=3)
-  axes.set_yticks(range(len(rows)), names, fontsize=7)
-  axes.axvline(0, color="black", lw=0.8)
-  axes.set_xscale("symlog", linthresh=1e-2)
-  axes.invert_yaxis()
-  axes.set_xlabel("bits an item above the exact log p(x), 95 % over items")
-  figure.savefig(path, dpi=130)
+  with paper.picture(path, (7, 0.28 * len(rows) + 1)) as figure:
+    axes = figure.subplots()
+    axes.errorbar(mean, range(len(rows)), xerr=half, fmt="o", ms=4, capsize=3)
+    axes.set_yticks(range(len(rows)), names)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_xscale("symlog", linthresh=1e-2)
+    axes.invert_yaxis()
+    axes.set_xlabel("bits an item above the exact log p(x), 95 % over items")
 
 
 _HEAD = """# Networks held to the entropy of known sources

@@ -28,8 +28,7 @@ import math
 
 import numpy as np
 
-from ar_jax import compare, cost, likelihood, results
-from ar_jax import sweep as sweeps
+from ar_jax import compare, cost, likelihood, paper, studies
 from configs import base
 
 _AUDIO = {
@@ -160,8 +159,7 @@ def sweep(arg=None):
 def report(rows, folder):
   """The tables; writes the page and its picture."""
   tables, page, found = [], [_HEAD], {}
-  for data in dict.fromkeys(row["cell"]["tags"]["data"] for row in rows):
-    some = [row for row in rows if row["cell"]["tags"]["data"] == data]
+  for data, some in studies.by_tags(rows, "data").items():
     title, *_, unit = DATA[data]
     found[data] = compared(some, unit[0])
     cells = [_line(head, line) for head, line in found[data].items()]
@@ -170,9 +168,9 @@ def report(rows, folder):
       f"{unit[1]}; {model['split']} split, {model['items']:,} items,"
       f" {model['protocol']}, {model['estimator']}"
     )
-    tables.append(results.table(f"{title}, {unit[1]}", _TITLES, cells, about))
-    page += [f"## {title}\n", results.markdown(_TITLES, cells), f"{about}.\n"]
-  _draw(found, folder / "heads.png")
+    tables.append(paper.table(f"{title}, {unit[1]}", _TITLES, cells, about))
+    page += [f"## {title}\n", paper.markdown(_TITLES, cells), f"{about}.\n"]
+  _draw(found, folder / "heads")
   page.append("![gap of each head](heads.png)\n")
   (folder / "heads.md").write_text("\n".join(page), encoding="utf-8")
   return tables
@@ -186,8 +184,8 @@ def compared(rows, figure):
   where it is not known; gap: the compare.Row against the first head, which has
   none.
   """
-  by = results.by_tags(rows, "head")
-  exact_N = sweeps.exact(rows[0])
+  by = studies.by_tags(rows, "head")
+  exact_N = studies.exact(rows[0])
   scores = {
     head: np.array([[row["model"][figure]] for row in some])
     for head, some in by.items()
@@ -203,7 +201,7 @@ def compared(rows, figure):
     found[head] = dict(
       cost.of_folders([row["workdir"] for row in some]),
       mean=scores[head].mean(),
-      half=float(results.half_width(scores[head][:, 0])),
+      half=float(compare.half_width(scores[head][:, 0])),
       excess=excess,
       gap=gaps.get(head),
     )
@@ -219,35 +217,29 @@ def _line(head, line):
   cells.append("" if math.isnan(excess) else f"{excess:+.4f}")
   if line["gap"] is None:
     return [*cells, "", "", ""]
-  paired = line["gap"].paired
-  cells.append(f"{paired.mean:+.4f}")
-  if math.isnan(paired.low):
-    return [*cells, "", ""]
-  interval = f"{paired.low:+.4f} .. {paired.high:+.4f}"
-  return [*cells, interval, f"{line['gap'].holm:.2g}"]
+  gap, holm = line["gap"].paired, line["gap"].holm
+  cells += [f"{gap.mean:+.4f}", studies.interval(gap)]
+  return [*cells, "" if math.isnan(holm) else f"{holm:.2g}"]
 
 
 def _draw(found, path):
   """The gap of each head to the first one, with its interval over seeds."""
-  from matplotlib.figure import Figure
-
   lines = [
     (f"{data}: {head}", line["gap"].paired)
     for data, heads in found.items()
     for head, line in heads.items()
     if line["gap"] is not None
   ]
-  figure = Figure(figsize=(6, 0.4 * len(lines) + 1), layout="constrained")
-  axes = figure.subplots()
-  for name, gap in lines:
-    half = 0 if math.isnan(gap.low) else gap.high - gap.mean
-    axes.errorbar(
-      gap.mean, name, xerr=half, fmt="o", ms=4, capsize=3, color="C0"
-    )
-  axes.axvline(0, color="black", lw=0.8)
-  axes.invert_yaxis()
-  axes.set_xlabel("bits above the first head, 95 % over seeds")
-  figure.savefig(path, dpi=130)
+  with paper.picture(path, (6, 0.4 * len(lines) + 1)) as figure:
+    axes = figure.subplots()
+    for name, gap in lines:
+      half = 0 if math.isnan(gap.low) else gap.high - gap.mean
+      axes.errorbar(
+        gap.mean, name, xerr=half, fmt="o", ms=4, capsize=3, color="C0"
+      )
+    axes.axvline(0, color="black", lw=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel("bits above the first head, 95 % over seeds")
 
 
 _HEAD = """# Softmax or mixture

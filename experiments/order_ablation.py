@@ -25,10 +25,8 @@ measured: docs/order_ablation.md
 import math
 
 import numpy as np
-from rich.table import Table
 
-from ar_jax import compare, likelihood, results
-from ar_jax import sweep as sweeps
+from ar_jax import compare, likelihood, paper, studies
 from configs import base
 
 _BITS = likelihood.bits(1.0)
@@ -181,11 +179,9 @@ def report(rows, folder):
     with np.load(row["workdir"] / "reports" / "maps.npz") as file:
       row["maps"] = file["site_nats"], file["step_nats"]
   tables, page = [], [_HEAD]
-  for data in dict.fromkeys(row["cell"]["tags"]["data"] for row in rows):
+  for data, by in studies.by_tags(rows, "data", "network", "order").items():
     study = STUDIES[data]
-    some = [row for row in rows if row["cell"]["tags"]["data"] == data]
-    by = results.by_tags(some, "network", "order")
-    found = {n: _compared(by[n], study, sweeps.exact(some[0])) for n in by}
+    found = {network: _compared(by[network], study) for network in by}
     page.append(f"## {study['title']}\n")
     for network, lines in found.items():
       known = "excess" in next(iter(lines.values()))
@@ -193,9 +189,9 @@ def report(rows, folder):
       tables.append(table)
       page.append(text)
     for what, draw in (("gaps", _draw_gaps), ("maps", _draw_maps)):
-      name = f"order_ablation_{data}_{what}.png"
+      name = f"order_ablation_{data}_{what}"
       draw(found if what == "gaps" else by, study, folder / name)
-      page.append(f"![{what} of {study['title']}]({name})\n")
+      page.append(f"![{what} of {study['title']}]({name}.png)\n")
     if data in PUBLISHED:
       page.append(f"Published, for other data: {PUBLISHED[data]}\n")
     if data == "positions":
@@ -204,30 +200,23 @@ def report(rows, folder):
   return tables
 
 
-def _compared(by_order, study, truth_N):
+def _compared(by_order, study):
   """{order: figures} of one network, all in the unit of the study."""
   _, figure, factor = study["unit"]
+  first = next(iter(by_order.values()))[0]
+  weight_N, truth_N = first["items"]["weight"], studies.exact(first)
   cubes, lines = {}, {}
   for order, rows in by_order.items():
-    nats_SN = np.stack([row["items"]["nats"] for row in rows])
-    weight_N = rows[0]["items"]["weight"]
-    scale = rows[0]["model"][figure] * factor / nats_SN[0].mean()
-    cubes[order] = nats_SN * scale
-    if figure == "nats_per_site":
-      # A ratio, linearized: its mean is the figure, its spread the ratio's.
-      mean_S1 = nats_SN.sum(1, keepdims=True) / weight_N.sum()
-      rest_SN = (nats_SN - weight_N * mean_S1) / weight_N.mean()
-      cubes[order] = (mean_S1 + rest_SN) * factor
+    cubes[order] = studies.per_item(rows, figure) * factor
     lines[order] = dict(mean=cubes[order].mean())
     if truth_N is not None:
       # Item by item, which takes the scatter of log p itself away.
-      over = compare.paired(
-        np.broadcast_to(truth_N * scale, nats_SN.shape), cubes[order]
-      )
-      lines[order]["excess"] = over
-  alike = figure == "nats_per_site" or bool((weight_N == weight_N[0]).all())
+      truth = dict(first, items=dict(nats=truth_N, weight=weight_N))
+      truth_1N = studies.per_item([truth], figure) * factor
+      truth_SN = np.broadcast_to(truth_1N, cubes[order].shape)
+      lines[order]["excess"] = compare.paired(truth_SN, cubes[order])
   for order, row in compare.summary(cubes, study["orders"][0]).items():
-    lines[order].update(gap=row, alike=alike)
+    lines[order]["gap"] = row
   return lines
 
 
@@ -239,7 +228,7 @@ def _contrasts(by, study):
   first, *others = study["orders"]
   unit, figure, factor = study["unit"]
   titles = ["gap by step less gap by sites", "order", unit, "95 %, seeds", "p"]
-  text = [_line(titles), _line(["---", "---", "---:", "---:", "---:"])]
+  lines = []
 
   def gaps(network, order):
     rows = zip(by[network][order], by[network][first], strict=True)
@@ -251,9 +240,9 @@ def _contrasts(by, study):
       found = compare.paired(
         *(gaps(f"GPT: {how}, {told}", order) for told in ("sites", "step"))
       )
-      cells = [how, order, f"{found.mean:+.4f}", _interval(found)]
-      text.append(_line([*cells, f"{found.p:.2g}"]))
-  return "\n".join([*text, ""])
+      cells = [how, order, f"{found.mean:+.4f}", studies.interval(found)]
+      lines.append([*cells, f"{found.p:.2g}"])
+  return paper.markdown(titles, lines)
 
 
 def _tables(network, lines, unit, known):
@@ -262,12 +251,7 @@ def _tables(network, lines, unit, known):
   titles += ["over the entropy, ± by seeds"] if known else []
   titles += ["gap to the first", "95 %, seeds", "p (Holm)", "bootstrap"]
   titles += [_ITEMS, "detectable"]
-  table = Table(title=f"{network}, {unit}")
-  shown = [t for t in titles if t not in (*titles[:1], "bootstrap", _ITEMS)]
-  table.add_column("order")
-  for title in shown:
-    table.add_column(title, justify="right")
-  text = [_line(titles), _line(["---", *["---:"] * (len(titles) - 1)])]
+  rows = []
   for order, line in lines.items():
     cells = [order, f"{line['mean']:.4f}"]
     if known:
@@ -277,59 +261,47 @@ def _tables(network, lines, unit, known):
       row = line["gap"]
       cells += [
         f"{row.paired.mean:+.4f}",
-        _interval(row.paired),
+        studies.interval(row.paired),
         f"{row.holm:.2g}",
-        _interval(row.bootstrap) if line["alike"] else "",
-        _interval(row.items) if line["alike"] else "",
+        studies.interval(row.bootstrap),
+        studies.interval(row.items),
         f"{row.paired.detectable:.4f}",
       ]
-    by_title = dict(zip(titles, cells, strict=False))
-    table.add_row(order, *(by_title.get(title, "") for title in shown))
-    text.append(_line([*cells, *[""] * (len(titles) - len(cells))]))
-  return table, "\n".join([*text, ""])
-
-
-def _interval(found):
-  return f"{found.low:+.4f} .. {found.high:+.4f}"
-
-
-def _line(cells):
-  return "| " + " | ".join(cells) + " |"
+    rows.append([*cells, *[""] * (len(titles) - len(cells))])
+  text = paper.markdown(titles, rows)
+  # The terminal is narrower.
+  kept = [n for n, t in enumerate(titles) if t not in ("bootstrap", _ITEMS)]
+  narrow = [[line[n] for n in kept] for line in (titles, *rows)]
+  narrow[0][0] = "order"
+  return paper.table(f"{network}, {unit}", narrow[0], narrow[1:]), text
 
 
 def _draw_gaps(found, study, path):
   """Gaps to the first order, or to the entropy where it is known."""
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(3.6 * len(found), 3.2), layout="constrained")
-  panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
-  for axes, (network, lines) in zip(panels, found.items(), strict=True):
-    known = "excess" in next(iter(lines.values()))
-    for order, line in lines.items():
-      gap = line["excess"] if known else None
-      if not known and "gap" in line:
-        gap = line["gap"].paired
-      mean, half = (gap.mean, (gap.high - gap.low) / 2) if gap else (0, 0)
-      half = 0 if math.isnan(half) else half
-      axes.errorbar(
-        mean, order, xerr=half, fmt="o", ms=4, capsize=3, color="C0"
-      )
-    axes.axvline(0, color="black", lw=0.8)
-    axes.set_title(network, fontsize=9)
-    above = "the entropy" if known else study["orders"][0]
-    axes.set_xlabel(f"{study['unit'][0]} above {above}", fontsize=8)
-  panels[0].invert_yaxis()
-  figure.savefig(path, dpi=110)
+  with paper.picture(path, (3.6 * len(found), 3.2)) as figure:
+    panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for axes, (network, lines) in zip(panels, found.items(), strict=True):
+      known = "excess" in next(iter(lines.values()))
+      for order, line in lines.items():
+        gap = line["excess"] if known else None
+        if not known and "gap" in line:
+          gap = line["gap"].paired
+        mean, half = (gap.mean, (gap.high - gap.low) / 2) if gap else (0, 0)
+        half = 0 if math.isnan(half) else half
+        axes.errorbar(
+          mean, order, xerr=half, fmt="o", ms=4, capsize=3, color="C0"
+        )
+      axes.axvline(0, color="black", lw=0.8)
+      axes.set_title(network)
+      above = "the entropy" if known else study["orders"][0]
+      axes.set_xlabel(f"{study['unit'][0]} above {above}")
+    panels[0].invert_yaxis()
 
 
 def _draw_maps(by, study, path):
   """Mean nats of each site (grids) or step (sequences), over the seeds."""
-  from matplotlib.figure import Figure
-
   orders = study["orders"]
   size = 1.3 * len(orders) + 0.8, 1.6 * len(by) + 0.3
-  figure = Figure(figsize=size, layout="constrained")
-  panels = figure.subplots(len(by), len(orders), squeeze=False)
   maps = {
     network: [
       np.mean([_map(*row["maps"]) for row in rows], 0) for rows in d.values()
@@ -337,20 +309,21 @@ def _draw_maps(by, study, path):
     for network, d in by.items()
   }
   most = max(np.nanmax(m) for ms in maps.values() for m in ms)
-  for row_panels, (network, ms) in zip(panels, maps.items(), strict=True):
-    for axes, order, site in zip(row_panels, orders, ms, strict=True):
-      if site.ndim == 2:
-        shown = axes.imshow(site, cmap="magma", vmin=0, vmax=most)
-        axes.set_axis_off()
-      else:
-        axes.plot(site, lw=0.7)
-        axes.set(ylim=(0, most), xlabel="step", ylabel="nats")
-      axes.set_title(
-        f"{network}\n{order}" if order == orders[0] else order, fontsize=7
-      )
-  if site.ndim == 2:
-    figure.colorbar(shown, ax=panels, label="nats", shrink=0.8)
-  figure.savefig(path, dpi=110)
+  with paper.picture(path, size) as figure:
+    panels = figure.subplots(len(by), len(orders), squeeze=False)
+    for row_panels, (network, ms) in zip(panels, maps.items(), strict=True):
+      for axes, order, site in zip(row_panels, orders, ms, strict=True):
+        if site.ndim == 2:
+          shown = axes.imshow(site, cmap="magma", vmin=0, vmax=most)
+          axes.set_axis_off()
+        else:
+          axes.plot(site, lw=0.7)
+          axes.set(ylim=(0, most), xlabel="step", ylabel="nats")
+        axes.set_title(
+          f"{network}\n{order}" if order == orders[0] else order, fontsize=7
+        )
+    if site.ndim == 2:
+      figure.colorbar(shown, ax=panels, label="nats", shrink=0.8)
 
 
 def _map(site_nats, step_L):

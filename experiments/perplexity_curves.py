@@ -26,7 +26,7 @@ import pathlib
 
 import numpy as np
 
-from ar_jax import cost, evaluate, results, writer
+from ar_jax import compare, cost, evaluate, paper, studies, writer
 from configs import base
 
 NETWORKS = {
@@ -74,11 +74,10 @@ def sweep(arg=None):
 
 def report(rows, folder):
   """The table of the ends; writes the page and its pictures."""
-  by = results.by_tags(rows, "network")
+  by = studies.by_tags(rows, "network")
   curves = {name: curve(some) for name, some in by.items()}
   levels = _levels(rows)
-  for kind in ("png", "svg"):
-    draw(curves, levels, folder / f"perplexity_curves.{kind}")
+  draw(curves, levels, folder / "perplexity_curves")
   titles = ["network", "seeds", "nats/token", "95 %", "perplexity"]
   titles += ["bits/byte", "tokens", "FLOP", "seconds"]
   cells = [_end(name, by[name], curves[name]) for name in by]
@@ -92,10 +91,12 @@ def report(rows, folder):
     f"{model['split']} split, {model['protocol']}, {model['sites']:,} tokens,"
     f" {model['estimator']}; intervals are Student's t over seeds"
   )
-  page = [_HEAD, results.markdown(titles, cells), f"{about}.\n"]
+  page = [_HEAD, paper.markdown(titles, cells), f"{about}.\n"]
   page.append("![Curves](perplexity_curves.png)\n")
-  (folder / "perplexity_curves.md").write_text("\n".join(page))
-  return [results.table("at the end of training", titles, cells, about)]
+  (folder / "perplexity_curves.md").write_text(
+    "\n".join(page), encoding="utf-8"
+  )
+  return [paper.table("at the end of training", titles, cells, about)]
 
 
 def curve(rows):
@@ -146,7 +147,7 @@ def _mean(nats_T, weight_T, chosen_T):
 
 def interval(nats_ST):
   """(mean, half width of Student's 95 % interval over seeds), nan of one."""
-  return nats_ST.mean(0), results.half_width(nats_ST)
+  return nats_ST.mean(0), compare.half_width(nats_ST)
 
 
 def _levels(rows):
@@ -190,11 +191,7 @@ def _end(name, rows, curve):
 
 def draw(curves, levels, path):
   """Validation nats, perplexity and bits over the four axes, and training."""
-  import matplotlib
-  from matplotlib.figure import Figure
-
-  with matplotlib.rc_context({"svg.hashsalt": "ar_jax", "font.size": 8}):
-    figure = Figure(figsize=(9, 6.4), layout="constrained")
+  with paper.picture(path, (9, 6.4)) as figure:
     panels = figure.subplots(2, 2, sharey=True)
     for axes, (axis, title) in zip(panels.flat, AXES.items(), strict=True):
       for color, (name, found) in zip(_COLORS, curves.items(), strict=False):
@@ -229,8 +226,6 @@ def draw(curves, levels, path):
       frameon=False,
     )
     figure.text(0.01, 0.005, "dotted: training", fontsize=6)
-    more = dict(metadata={"Date": None}) if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=130, **more)
 
 
 def _limits(curves, levels):

@@ -28,9 +28,8 @@ import time
 
 import jax
 import numpy as np
-from rich.table import Table
 
-from ar_jax import assemble, bench, errors, levels, schedules, scoring
+from ar_jax import assemble, bench, errors, levels, paper, schedules, scoring
 from ar_jax import report as report_of
 from ar_jax import run as runs
 from configs import base
@@ -84,11 +83,11 @@ def report(rows, folder):
     label = NETWORKS[tags["network"]]
     found.append(dict(figures, network=label, length=tags["size"] ** 2))
   tables = _tables(found)
-  _lengths(found, folder / "sampling_cost_lengths.png")
-  _passes(found, folder / "sampling_cost_passes.png")
+  _lengths(found, folder / "sampling_cost_lengths")
+  _passes(found, folder / "sampling_cost_passes")
   path = folder / "sampling_cost.md"
   path.write_text(_page(tables, found), encoding="utf-8")
-  return [_rich(*table) for table in tables]
+  return [paper.table(*table) for table in tables]
 
 
 # --- what is measured of a run ---
@@ -285,23 +284,6 @@ def _by_schedule(found):
   return f"ARDM in groups of sites, batch {_BATCH}", columns, cells
 
 
-def _rich(title, columns, cells):
-  table = Table(title=title)
-  for number, column in enumerate(columns):
-    table.add_column(column, justify="right" if number else "left")
-  for line in cells:
-    table.add_row(*line)
-  return table
-
-
-def _markdown(title, columns, cells):
-  rule = ["---", *["---:"] * (len(columns) - 1)]
-  lines = [columns, rule, *cells]
-  return "\n".join(
-    [f"## {title}", "", *("| " + " | ".join(line) + " |" for line in lines)]
-  )
-
-
 def _lengths(found, path):
   """Seconds of an item by its length: the naive way, and cached steps."""
 
@@ -335,23 +317,21 @@ def _passes(found, path):
 
 
 def _curves(found, ways, label, path):
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(8, 3.6), layout="constrained")
-  panels = figure.subplots(1, 2, sharey=True)
-  for axes, (title, of) in zip(panels, ways.items(), strict=True):
-    for network in dict.fromkeys(row["network"] for row in found):
-      points = [(r["length"], of(r)) for r in found if r["network"] == network]
-      points = [p for p in points if p[1] is not None]
-      axes.plot(*zip(*points, strict=True), ".-", lw=1, label=network)
-    axes.set_title(f"{title}, batch {_BATCH}", fontsize=9)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("sites of an item")
-    axes.spines[["top", "right"]].set_visible(False)
-  panels[0].set_ylabel(label)
-  panels[0].legend(frameon=False, fontsize=7)
-  figure.savefig(path, dpi=150)
+  networks = dict.fromkeys(row["network"] for row in found)
+  with paper.picture(path, (8, 3.6)) as figure:
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (title, of) in zip(panels, ways.items(), strict=True):
+      for name in networks:
+        points = [(r["length"], of(r)) for r in found if r["network"] == name]
+        points = [p for p in points if p[1] is not None]
+        axes.plot(*zip(*points, strict=True), ".-", lw=1, label=name)
+      axes.set_title(f"{title}, batch {_BATCH}")
+      axes.set_xscale("log", base=2)
+      axes.set_yscale("log")
+      axes.set_xlabel("sites of an item")
+      axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(label)
+    panels[0].legend(frameon=False, fontsize=7)
 
 
 def _page(tables, found):
@@ -370,7 +350,9 @@ def _page(tables, found):
   return _TEXT.format(
     machine=f"{os.cpu_count()} cores of a {jax.devices()[0].device_kind},"
     f" jax {jax.__version__}",
-    tables="\n\n".join(_markdown(*table) for table in tables),
+    tables="\n".join(
+      f"## {title}\n\n{paper.markdown(*table)}" for title, *table in tables
+    ),
     same=told,
     batch=_BATCH,
   )
@@ -383,7 +365,6 @@ trains each network for 100 updates on the Ising model at its critical
 temperature and then times every way of sampling it, in turns, on {machine}.
 
 {tables}
-
 ![Seconds of an item by its length](sampling_cost_lengths.png)
 
 ![Passes by length](sampling_cost_passes.png)

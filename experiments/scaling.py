@@ -30,7 +30,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ar_jax import assemble, checkpoint, cost, errors, optim, results
+from ar_jax import assemble, checkpoint, cost, errors, optim, paper
 from ar_jax import config as configs
 from configs import base
 
@@ -87,17 +87,16 @@ def report(rows, folder):
     f"nats/token, {model['split']} split, {model['protocol']},"
     f" {model['sites']:,} tokens, one seed"
   )
-  tables = [results.table("losses, and the law's", titles, cells, about)]
-  page = [_HEAD, results.markdown(titles, cells), f"{about}.\n"]
+  tables = [paper.table("losses, and the law's", titles, cells, about)]
+  page = [_HEAD, paper.markdown(titles, cells), f"{about}.\n"]
   law_titles, law_cells = _law(law, draws)
-  tables.append(results.table("the law", law_titles, law_cells))
-  page += ["## The law\n", results.markdown(law_titles, law_cells)]
+  tables.append(paper.table("the law", law_titles, law_cells))
+  page += ["## The law\n", paper.markdown(law_titles, law_cells)]
   bars = ", ".join(
     f"{name} {row['nats_per_site']:.4f}" for name, row in baselines.items()
   )
   page.append(f"Beside it, nats/token: {bars}.\n")
-  for kind in ("png", "svg"):
-    draw(points, law, folder / f"scaling.{kind}")
+  draw(points, law, folder / "scaling")
   page.append("![losses and the law](scaling.png)\n")
   (folder / "scaling.md").write_text("\n".join(page), encoding="utf-8")
   return tables
@@ -237,11 +236,9 @@ def _law(law, draws):
 
 def draw(points, law, path):
   """Losses against operations, and against the law."""
-  import matplotlib
-  from matplotlib.figure import Figure
+  from matplotlib import colormaps
 
-  with matplotlib.rc_context({"svg.hashsalt": "ar_jax", "font.size": 8}):
-    figure = Figure(figsize=(9, 4), layout="constrained")
+  with paper.picture(path, (9, 4)) as figure:
     left, right = figure.subplots(1, 2)
     sizes = sorted({(p.params, p.size) for p in points})
     for number, (params, size) in enumerate(sizes):
@@ -249,7 +246,7 @@ def draw(points, law, path):
         (p for p in points if p.size == size), key=lambda p: p.tokens
       )
       flops = [p.flops for p in some]
-      style = dict(color=matplotlib.colormaps["viridis"](number / len(sizes)))
+      style = dict(color=colormaps["viridis"](number / len(sizes)))
       label = f"{size}, N = {params:,}"
       left.plot(flops, [p.nats for p in some], "o", ms=4, label=label, **style)
       left.plot(flops, law.loss(some), lw=1, **style)
@@ -259,8 +256,6 @@ def draw(points, law, path):
     ends = right.get_xlim()
     right.plot(ends, ends, color="gray", lw=0.8)
     right.set(xlabel="nats/token of the law", ylabel="of the run")
-    more = dict(metadata={"Date": None}) if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=130, **more)
 
 
 _HEAD = """# Loss against parameters and tokens

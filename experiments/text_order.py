@@ -18,10 +18,8 @@ measured: gaps to left to right: right to left +0.0190, random +0.6182
 """
 
 import numpy as np
-from rich.table import Table
-from scipy import stats
 
-from ar_jax import evaluate
+from ar_jax import compare, evaluate, paper
 
 ORDERINGS = ("raster", "reverse", "random")
 SEEDS = (0, 1)
@@ -48,17 +46,9 @@ def report(rows, folder):
     o: rows[i * len(SEEDS) :][: len(SEEDS)] for i, o in enumerate(ORDERINGS)
   }
   nats = {o: np.array([_mean(r) for r in by_order[o]]) for o in ORDERINGS}
-  table = Table(title="validation nats/character, disjoint windows of 64")
-  for name in (
-    "order",
-    "by seed",
-    "mean",
-    "gap to left to right",
-    "95 % over windows",
-    "95 % over seeds",
-  ):
-    table.add_column(name, justify="left" if name == "order" else "right")
-  gaps = {}
+  titles = ["order", "by seed", "mean", "gap to left to right"]
+  titles += ["95 % over windows", "95 % over seeds"]
+  gaps, lines = {}, []
   for order in ORDERINGS:
     seeds = " ".join(f"{n:.4f}" for n in nats[order])
     gap_S = nats[order] - nats["raster"]
@@ -67,21 +57,18 @@ def report(rows, folder):
     cells = [
       f"{gap_S.mean():+.4f}",
       f"± {windows:.4f}",
-      f"± {_half_over_seeds(gap_S):.4f}",
+      f"± {compare.half_width(gap_S):.4f}",
     ]
-    table.add_row(
-      _NAMES[order],
-      seeds,
-      f"{nats[order].mean():.4f}",
-      *(cells if order != "raster" else ("", "", "")),
-    )
-  _draw(gaps, folder / "orders.png")
+    line = [_NAMES[order], seeds, f"{nats[order].mean():.4f}"]
+    lines.append([*line, *(cells if order != "raster" else ("", "", ""))])
+  _draw(gaps, folder / "orders")
   model = rows[0]["model"]
-  table.caption = (
+  title = "validation nats/character, disjoint windows of 64"
+  about = (
     f"{model['protocol']}; {model['sites']:,} characters, each scored once;"
     f" {model['estimator']}; intervals paired by window and by seed"
   )
-  return [table]
+  return [paper.table(title, titles, lines, about)]
 
 
 def _mean(row):
@@ -101,24 +88,12 @@ def _half_over_windows(rows, base):
   return 1.96 * evaluate.standard_error(gap_N, weight_N)
 
 
-def _half_over_seeds(gap_S):
-  """Half width of Student's 95 % interval of the mean gap, in nats."""
-  n = len(gap_S)
-  return stats.t.ppf(0.975, n - 1) * gap_S.std(ddof=1) / np.sqrt(n)
-
-
 def _draw(gaps, path):
-  import matplotlib
-
-  matplotlib.use("Agg")
-  from matplotlib import pyplot
-
-  figure, axes = pyplot.subplots(figsize=(6, 2.6), layout="constrained")
   names = [_NAMES[o] for o in gaps]
   mean, half = np.array(list(gaps.values())).T
-  axes.errorbar(mean, names, xerr=half, fmt="o", capsize=4)
-  axes.axvline(0, color="black", lw=0.8)
-  axes.invert_yaxis()
-  axes.set_xlabel("nats/character above left to right (95 % over windows)")
-  figure.savefig(path, dpi=120)
-  pyplot.close(figure)
+  with paper.picture(path, (6, 2.6)) as figure:
+    axes = figure.subplots()
+    axes.errorbar(mean, names, xerr=half, fmt="o", capsize=4)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel("nats/character above left to right (95 % over windows)")

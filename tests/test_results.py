@@ -153,7 +153,7 @@ def test_the_command_writes_three_formats(folder, capsys):
   assert float(table[2][6]) == pytest.approx(gap, abs=1e-4)
   assert table[1][6] == ""
   assert program.main([*argv, "--format=markdown"]) == 0
-  assert capsys.readouterr().out.splitlines()[1].startswith("| --- | --- |")
+  assert capsys.readouterr().out.splitlines()[1].startswith("| --- | ---: |")
   assert program.main(["results", str(folder)]) == 0
   out = capsys.readouterr().out
   assert out.count("runs/0.0") == 6

@@ -7,9 +7,8 @@
 
 By groups it gives the mean, its standard error and Student's 95 % interval
 over the runs of each, which are seeds if nothing else differs; against a base
-the gap of each group, paired by seed and item: its interval over seeds, p
-adjusted by Holm for the number of groups, and the gap that would be found
-four times in five.
+the gap of each group, paired by seed: its interval, p adjusted by Holm for the
+number of groups, and the gap that would be found four times in five.
 """
 
 
@@ -39,7 +38,7 @@ def add_arguments(parser):
 
 def run(args):
   """Prints the table."""
-  from ar_jax import errors, results
+  from ar_jax import errors, paper, results
   from ar_jax.commands import _show
 
   if args.base is not None and not args.by:
@@ -60,12 +59,12 @@ def run(args):
     titles = results.columns(rows)
     cells = [[_cell(row.get(key)) for key in titles] for row in rows]
   if args.format == "csv":
-    print(results.to_csv(titles, cells), end="")
+    print(paper.to_csv(titles, cells), end="")
     return
   if args.format == "markdown":
-    print(results.markdown(titles, cells), end="")
+    print(paper.markdown(titles, cells), end="")
     return
-  _show.show(results.table(None, titles, cells))
+  _show.show(paper.table(None, titles, cells))
 
 
 def _groups(results, groups, by, metric):
