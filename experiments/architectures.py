@@ -26,7 +26,7 @@ import numpy as np
 from ar_jax import compare, cost, paper, studies, writer
 from configs import architectures, base
 
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (3e-3, 1e-2, 3e-2)
 NAMES = dict(
   gpt="GPT",
   lstm="LSTM",

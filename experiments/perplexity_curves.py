@@ -191,6 +191,7 @@ def _end(name, rows, curve):
 
 def draw(curves, levels, path):
   """Validation nats, perplexity and bits over the four axes, and training."""
+  limits = _limits(curves, levels)
   with paper.picture(path, (9, 6.4)) as figure:
     panels = figure.subplots(2, 2, sharey=True)
     for axes, (axis, title) in zip(panels.flat, AXES.items(), strict=True):
@@ -203,22 +204,21 @@ def draw(curves, levels, path):
         )
         train_T = found["train_ST"].mean(0)
         axes.plot(x_T, train_T, color=color, lw=0.8, ls=":")
-      for name, nats in levels.items():
+      for n, (name, nats) in enumerate(levels.items()):
         axes.axhline(nats, color="gray", lw=0.7, ls="--")
         axes.annotate(
           f"{name} {nats:.3f}",
-          (0.99, nats),
+          (0.99 - 0.2 * n, nats),  # lines that are close have room
           xycoords=("axes fraction", "data"),
           ha="right",
           va="bottom",
           fontsize=6,
         )
       axes.set(xlabel=title, ylabel="nats/token")
-      axes.set_ylim(*_limits(curves, levels))
-      right = axes.secondary_yaxis("right", functions=(np.exp, np.log))
+      axes.set_ylim(limits)
+      right, ticks = axes.secondary_yaxis("right"), _perplexities(*limits)
       right.set_ylabel("perplexity")
-      right.set_yticks(_perplexities(*axes.get_ylim()))
-      right.yaxis.set_major_formatter("{x:g}")
+      right.set_yticks(np.log(ticks), [f"{tick:g}" for tick in ticks])
     figure.legend(
       *panels[0, 0].get_legend_handles_labels(),
       loc="outside upper center",
