@@ -73,14 +73,7 @@ def sample(
   """Drawn of `num` rows for each prompt; see Run.sample."""
   plan = _plan(run, num, prompt, length, y, stop, forced)
   size = CHUNK if _may_end_early(run, plan) and _in_chunks(run) else None
-  for drawn, done_B in stream.chunks(
-    run.net.sampler,
-    run.net.ordering,
-    run.params,
-    key,
-    **plan.arguments,
-    size=size,
-  ):
+  for drawn, done_B in _chunks(run, key, plan, size):
     upto_B = np.minimum(plan.wanted, done_B)
     if size and all(_ended(run, plan, drawn, upto_B)):
       break
@@ -102,14 +95,7 @@ def pieces(
     raise errors.UsageError(f"chunks of {size} tokens: at least 1")
   plan = _plan(run, 1, prompt, length, y, stop, forced)
   told, shown = len(plan.known[0]), 0
-  for drawn, done_B in stream.chunks(
-    run.net.sampler,
-    run.net.ordering,
-    run.params,
-    key,
-    **plan.arguments,
-    size=size,
-  ):
+  for drawn, done_B in _chunks(run, key, plan, size):
     upto_B = np.minimum(plan.wanted, done_B)
     if upto_B[0] <= told:  # of the prompt, or of the window before
       continue
@@ -156,6 +142,14 @@ def beams(run, prompt="", width=4, length=None, y=None, length_penalty=0.0):
   W = len(found.x_BLC)
   plan = plan._replace(known=plan.known * W, wanted=plan.wanted * W)
   return _drawn(run, plan, found, np.array(plan.wanted))
+
+
+def _chunks(run, key, plan, size):
+  """Yields (Sample, steps done [B]); see stream.chunks."""
+  net = run.net
+  return stream.chunks(
+    net.sampler, net.ordering, run.params, key, **plan.arguments, size=size
+  )
 
 
 def _plan(run, num, prompt, length, y, stop, forced):

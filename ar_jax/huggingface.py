@@ -108,12 +108,7 @@ def _read_tokenizer(folder):
       f"{folder} has no tokenizer.json, and to make one it lacks"
       f" {' and '.join(missing)}; copy the tokenizer's files there"
     )
-  try:
-    import tokenizers
-  except ImportError as e:
-    raise errors.UsageError(
-      "BPE needs the library tokenizers: pip install 'ar_jax[text]'"
-    ) from e
+  tokenizers = text.bpe_library()
   try:
     made = tokenizers.ByteLevelBPETokenizer(*map(str, parts))
   except Exception as e:  # the library raises nothing narrower

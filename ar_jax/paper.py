@@ -47,9 +47,7 @@ def picture(path, size):
   import matplotlib
   from matplotlib.figure import Figure
 
-  # Settings may hold $, as those of optimizer.decay do.
-  look = {"svg.hashsalt": "ar_jax", "font.size": 8, "text.parse_math": False}
-  with matplotlib.rc_context(look):
+  with matplotlib.rc_context({"svg.hashsalt": "ar_jax", "font.size": 8}):
     figure = Figure(figsize=size, layout="constrained")
     yield figure
     figure.savefig(f"{path}.png", dpi=150)

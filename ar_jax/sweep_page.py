@@ -99,7 +99,9 @@ def draw(curves, levels, unit, path):
       color = chart.COLORS[n % len(chart.COLORS)]
       style = ("-", "--", ":", "-.")[n // len(chart.COLORS) % 4]
       steps, low, mean, high = band(lines)
-      axes.plot(steps, mean, style, color=color, lw=1.3, label=name)
+      # Settings may hold $, as those of optimizer.decay do: it is no formula.
+      label = name.replace("$", r"\$")
+      axes.plot(steps, mean, style, color=color, lw=1.3, label=label)
       axes.fill_between(steps, low, high, color=color, alpha=0.2, lw=0)
     ys = [y for lines in curves.values() for *_, ys in lines for y in ys]
     for name, level in chart.near(levels, ys).items() if ys else ():

@@ -232,6 +232,17 @@ def _lossy(text, back, start, bytes_of):
   )
 
 
+def bpe_library():
+  """The package tokenizers; UsageError where it is not installed."""
+  try:
+    import tokenizers
+  except ImportError as e:
+    raise errors.UsageError(
+      "BPE needs the library tokenizers: pip install 'ar_jax[text]'"
+    ) from e
+  return tokenizers
+
+
 def _tokenizer(media, source="spec.json"):
   """The Tokenizer of the `tokenizers` library that media holds."""
   return _load(json.dumps(media["tokenizer"]), source)
@@ -239,12 +250,7 @@ def _tokenizer(media, source="spec.json"):
 
 @functools.lru_cache(maxsize=4)  # each one that encodes costs 1 MB for good
 def _load(values_json, source):
-  try:
-    import tokenizers
-  except ImportError as e:
-    raise errors.UsageError(
-      "BPE needs the library tokenizers: pip install 'ar_jax[text]'"
-    ) from e
+  tokenizers = bpe_library()
   try:
     result = tokenizers.Tokenizer.from_str(values_json)
   except Exception as e:  # the library raises nothing narrower

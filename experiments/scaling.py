@@ -81,7 +81,7 @@ def report(rows, folder):
   held = [p for p in points if p.tokens == last]
   rest = [p for p in points if p.tokens < last]
   ahead = fit(rest).loss(held) if len(rest) > len(_NAMES) else None
-  cells, titles = _points(points, law, held, ahead)
+  titles, cells = _points(points, law, held, ahead)
   model, baselines = rows[0]["model"], rows[0]["baselines"]
   about = (
     f"nats/token, {model['split']} split, {model['protocol']},"

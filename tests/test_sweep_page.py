@@ -108,6 +108,14 @@ def test_levels_far_away_are_told_and_not_drawn():
   assert isinstance(alone, markup.Html)
 
 
+def test_a_setting_is_no_formula(tmp_path):
+  lines = {"decay=(a$^{$)": [("run", [1, 2], [1.0, 0.8])]}
+  sweep_page.draw(lines, {}, "nats", tmp_path / "curves")
+  svg = (tmp_path / "curves.svg").read_text(encoding="utf-8")
+  assert "<!-- decay=(a$^{$) -->" in svg
+  assert (tmp_path / "curves.png").stat().st_size > 5_000
+
+
 def test_runs_of_two_folders_are_compared(folder, tmp_path, capsys):
   out = tmp_path / "both.html"
   runs = [str(folder / "0.001_0"), str(folder / "0.03_0")]

@@ -67,12 +67,7 @@ def train(out, patterns, vocab_size=1024, min_frequency=2, block=blocks.SIZE):
 
 
 def _learn(source, vocab_size, min_frequency, block):
-  try:
-    import tokenizers
-  except ImportError as e:
-    raise errors.UsageError(
-      "BPE needs the library tokenizers: pip install 'ar_jax[text]'"
-    ) from e
+  tokenizers = text.bpe_library()
   byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
   tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
   tokenizer.pre_tokenizer = byte_level
