@@ -21,7 +21,7 @@ A small text is read several times: tokens that come again count like new ones
 here, which is right for a few epochs (Muennighoff et al. 2023: four).
 
 Writes scaling.md with its pictures beside the runs.
-measured: not yet
+measured: docs/scaling.md; the accelerator's grid: not yet
 """
 
 import math
