@@ -105,8 +105,8 @@ class Progress:
 
   def _stepped(self, step, metrics):
     now = time.perf_counter()
-    if self._since is None:  # the first step compiles
-      self._since, self._last, self._first = now, now, step
+    if self._since is None:  # until now it was compiled, or scored
+      self._since, self._first = now, step
     done = step - self._first
     rate = self._sites * done / (now - self._since) if done else math.nan
     loss = metrics["nats"] / metrics["weight"]
@@ -114,20 +114,19 @@ class Progress:
     figures += f"  {rate:,.0f} tokens/s" if done else ""
     if self._live:
       self._live.update(self._task, completed=step, figures=figures)
-    elif now - self._last > _PLAIN_SECONDS or step == self._first:
+    elif self._last is None or (done and now - self._last > _PLAIN_SECONDS):
       self._last = now
       left = (self._steps - step) * (now - self._since) / max(done, 1)
       more = f"  {left:.0f} s left" if done else ""
       say(f"step {step}/{self._steps}  {figures}{more}")
 
   def _scored(self, step, report):
-    now = time.perf_counter()
     say(
       f"step {step}: {report['split']} {report['nats_per_site']:.4f} nats/token"
       f" ({report['sites']:,} scored, {report['protocol']},"
       f" {report['estimator']})"
     )
-    self._since, self._first, self._last = now, step, now
+    self._since = None
 
 
 def scores(result):
