@@ -20,8 +20,8 @@ Settings:
   accelerator: token files (`ar_jax data tokenize`), context 1024, batch 256,
       heads of 64, bfloat16, a state that is cut over devices
 
-measured: docs/scaling.md, tiny Shakespeare, 2026-11-21, 17 minutes of 24 runs on
-  2 CPU cores; the setting accelerator: not yet
+measured: docs/scaling.md, 2026-11-21, 24 runs in 17 minutes on 2 CPU cores; the
+  setting accelerator: not yet
 """
 
 from configs import base

@@ -9,7 +9,7 @@ import pytest
 import tiny_data
 
 from ar_jax import __main__ as program
-from ar_jax import assemble, errors, sweep
+from ar_jax import assemble, errors, evaluate, studies, sweep
 from ar_jax import config as configs
 from ar_jax.types import Condition, DataSpec
 
@@ -51,6 +51,35 @@ def test_every_cell_is_a_config_of_its_own(name):
 def test_every_cell_is_checked_before_anything_runs(name):
   cells = _load(name).sweep()
   assert len(sweep.checked(cells)) == len(cells)
+
+
+def test_scores_by_item_have_the_figure_as_their_mean():
+  rng = np.random.default_rng(0)
+  weight_N = rng.integers(1, 9, 50).astype(float)
+  rows, bits = [], []
+  for _ in range(2):
+    nats_N = weight_N * rng.gamma(2, size=50)
+    nats = nats_N.sum() / weight_N.sum()
+    model = dict(nats_per_site=nats, bits_per_char=nats / math.log(2))
+    bits.append(model["bits_per_char"])
+    rows.append(dict(model=model, items=dict(nats=nats_N, weight=weight_N)))
+  score_SN = studies.per_item(rows, "bits_per_char")
+  np.testing.assert_allclose(score_SN.mean(1), bits)
+  error = evaluate.standard_error(rows[0]["items"]["nats"], weight_N)
+  spread = score_SN[0].std(ddof=1) / math.sqrt(50)
+  assert spread * math.log(2) == pytest.approx(error, rel=1e-6)
+
+
+def test_rows_are_grouped_by_their_tags():
+  tags = [dict(data="d", net=n, order=o) for n in "ab" for o in "xyx"]
+  rows = [dict(cell=dict(tags=t), row=n) for n, t in enumerate(tags)]
+  by = studies.by_tags(rows, "net", "order")
+  numbers = {
+    net: {order: [row["row"] for row in some] for order, some in of.items()}
+    for net, of in by.items()
+  }
+  assert numbers == dict(a=dict(x=[0, 2], y=[1]), b=dict(x=[3, 5], y=[4]))
+  assert studies.by_tags(rows, "data") == {"d": rows}
 
 
 @pytest.mark.parametrize("kind", ["images", "text"])
