@@ -73,6 +73,12 @@ def _reached(folder, n, step):
   return state.said["pid"] if far else None
 
 
+def _queue_is_empty(cluster):
+  queue = ["squeue", "--noheader"]
+  done = subprocess.run(queue, env=cluster, capture_output=True, check=True)
+  return not done.stdout
+
+
 def test_an_array_is_requeued_and_goes_on(cluster, tmp_path):
   changes = {"train.log_every": 1, "train.save_every": 20, **LONG}
   study = write(tmp_path / "a.py", range(4), **changes)
@@ -105,8 +111,7 @@ def test_an_array_is_requeued_and_goes_on(cluster, tmp_path):
   for cell in (first, second):
     run = json.loads((cut / "runs" / cell / "run.json").read_text())
     assert run["resumed"][0]["step"] >= 20
-  queue = ["squeue", "--noheader"]
-  assert not subprocess.run(queue, env=cluster, capture_output=True).stdout
+  assert _queue_is_empty(cluster)
 
 
 def test_the_signal_before_the_time_is_up_saves_and_requeues(cluster, tmp_path):
@@ -130,15 +135,32 @@ def test_cancel_ends_the_jobs(cluster, tmp_path):
   _sweep(cluster, study, f"--workdir={folder}", *FLAGS)
   _until(lambda: _reached(folder, 0, 1))
   _sweep(cluster, "cancel", str(folder))
-  queue = ["squeue", "--noheader"]
-  _until(
-    lambda: not subprocess.run(queue, env=cluster, capture_output=True).stdout
-  )
+  _until(lambda: _queue_is_empty(cluster))
   first = _states(folder)[0]
   assert (first.name, first.code) == ("stopped", 75)
   workdir = sweep.workdir(folder, sweep.load(folder)[0])
   assert max(tiny_run.hashes(workdir)) >= 1
   assert not any(s.name in ("running", "done") for s in _states(folder))
+
+
+def test_a_cell_that_is_killed_each_time_ends_its_job(cluster, tmp_path):
+  study = write(tmp_path / "a.py", (0,), **{"train.steps": 100_000})
+  folder, killed = tmp_path / "runs", set()
+  _sweep(cluster, study, f"--workdir={folder}", *FLAGS)
+
+  def is_over():
+    (state,) = _states(folder)
+    pid = state.said.get("pid")
+    if state.name == "running" and pid is not None and pid not in killed:
+      os.kill(pid, signal.SIGKILL)
+      killed.add(pid)
+    return state.name == "failed"
+
+  _until(is_over)
+  (state,) = _states(folder)
+  assert len(killed) == state.attempts == 4
+  assert "stopped 4 times" in state.message
+  _until(lambda: _queue_is_empty(cluster))
 
 
 @pytest.mark.parametrize(
