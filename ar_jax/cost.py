@@ -45,7 +45,8 @@ def of_folders(workdirs):
 
   Returns:
     dict(params, flops, sites, ms): of an update; ms: its median milliseconds,
-    of all runs together where they were trained as one program.
+    of all runs together where they were trained as one program; nan of runs
+    too short for a line of metrics.
   """
   values, spec, _ = checkpoint.load(workdirs[0])
   config = configs.restore(values)
@@ -57,7 +58,7 @@ def of_folders(workdirs):
     if line["kind"] == "train"
   ]
   sites = config.train.batch_size * spec.length
-  ms = 1e3 * sites / np.median(rates)
+  ms = 1e3 * sites / np.median(rates) if rates else math.nan
   return dict(params=params, flops=flops, sites=sites, ms=ms)
 
 

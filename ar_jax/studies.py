@@ -46,6 +46,10 @@ def exact(row):
 
 def interval(found):
   """A compare.Interval or Paired in words; nothing of one replicate."""
-  if math.isnan(found.low):
-    return ""
-  return f"{found.low:+.4f} .. {found.high:+.4f}"
+  low, high = (shown(end, "{:+.4f}") for end in (found.low, found.high))
+  return f"{low} .. {high}" if low else ""
+
+
+def shown(value, form):
+  """A figure as str.format has it; nothing of nan, which is not known."""
+  return "" if math.isnan(value) else form.format(value)

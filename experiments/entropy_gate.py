@@ -123,9 +123,12 @@ def report(rows, folder):
   for row, f in zip(rows, found, strict=True):
     tags = row["cell"]["tags"]
     line = [tags["source"], tags["network"], tags["order"]]
-    line += [f"{f['bits']:.4f}", _shown(f["entropy"], "{:.4f}")]
+    line += [f"{f['bits']:.4f}", studies.shown(f["entropy"], "{:.4f}")]
     known = f["error"] if f["entropy"] == f["entropy"] else math.nan
-    line += [_shown(f["over_entropy"], "{:+.4f}"), _shown(known, "{:.4f}")]
+    line += [
+      studies.shown(f["over_entropy"], "{:+.4f}"),
+      studies.shown(known, "{:.4f}"),
+    ]
     line += [f"{f['over_exact']:+.4f}", f"{f['exact_error']:.4f}"]
     verdict = "leak" if f["z"] < limit else "ok"
     cells.append([*line, f"{f['z']:+.1f}", verdict])
@@ -165,10 +168,6 @@ def excess(row):
     exact_error=error,
     z=over_N.mean() / error,
   )
-
-
-def _shown(value, form):
-  return "" if math.isnan(value) else form.format(value)
 
 
 def _draw(rows, found, path):

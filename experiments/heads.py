@@ -211,16 +211,14 @@ def compared(rows, figure):
 
 def _line(head, line):
   """Cells of a head."""
-  cells = [head, f"{line['params']:,}", f"{line['ms']:.0f}"]
-  cells.append(f"{line['mean']:.4f}")
-  cells.append("" if math.isnan(line["half"]) else f"{line['half']:.4f}")
-  excess = line["excess"]
-  cells.append("" if math.isnan(excess) else f"{excess:+.4f}")
+  cells = [head, f"{line['params']:,}", studies.shown(line["ms"], "{:.0f}")]
+  cells += [f"{line['mean']:.4f}", studies.shown(line["half"], "{:.4f}")]
+  cells.append(studies.shown(line["excess"], "{:+.4f}"))
   if line["gap"] is None:
     return [*cells, "", "", ""]
   gap, holm = line["gap"].paired, line["gap"].holm
   cells += [f"{gap.mean:+.4f}", studies.interval(gap)]
-  return [*cells, "" if math.isnan(holm) else f"{holm:.2g}"]
+  return [*cells, studies.shown(holm, "{:.2g}")]
 
 
 def _draw(found, path):
