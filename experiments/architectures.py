@@ -193,9 +193,11 @@ def _draw(found, unit, path):
       by_updates.plot(steps_V, value_V, **style)
       by_flop.plot(steps_V * f["flops"] / 1e12, value_V, **style)
     best = min(f["valid"] for f in found.values())
-    worst = max(f["valid"] for f in found.values())
+    width = max(f["valid"] for f in found.values()) - best
+    top = max(f["curve"][1].max() for f in found.values())
+    top = min(top, best + 2 * width)  # where some began would flatten the rest
     by_updates.set(xlabel="updates", ylabel=f"validation, {unit}")
-    by_updates.set_ylim(best - 0.1 * (worst - best), best + 2 * (worst - best))
+    by_updates.set_ylim(best - 0.1 * width, top + 0.1 * width)
     by_flop.set(xlabel="TFLOP", xscale="log")
     figure.legend(
       *by_updates.get_legend_handles_labels(), loc="outside right upper"
