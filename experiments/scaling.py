@@ -168,7 +168,7 @@ def fit(points, starts=None):
   Raises:
     DataError: there are fewer points than parameters of the law.
   """
-  from scipy import optimize
+  from scipy import optimize, special
 
   if len(points) < len(_NAMES):
     raise errors.DataError(
@@ -178,10 +178,17 @@ def fit(points, starts=None):
   log_D = np.log([p.tokens for p in points])
   log_L = np.log([p.nats for p in points])
 
-  def residual(given):
+  def terms(given):
     e, a, b, alpha, beta = given
-    terms = np.stack([0 * log_N + e, a - alpha * log_N, b - beta * log_D])
-    return np.logaddexp.reduce(terms, 0) - log_L
+    return np.stack([0 * log_N + e, a - alpha * log_N, b - beta * log_D])
+
+  def residual(given):
+    return np.logaddexp.reduce(terms(given), 0) - log_L
+
+  def slopes(given):
+    share_3P = special.softmax(terms(given), axis=0)
+    by_power = -share_3P[1:] * [log_N, log_D]
+    return np.concatenate([share_3P, by_power]).T
 
   if starts is None:
     begins = [
@@ -193,7 +200,7 @@ def fit(points, starts=None):
   else:
     begins = [(*np.log(start[:3]), *start[3:]) for start in starts]
   found = (
-    optimize.least_squares(residual, s, loss="huber", f_scale=_DELTA)
+    optimize.least_squares(residual, s, slopes, loss="huber", f_scale=_DELTA)
     for s in begins
   )
   best = min(found, key=lambda result: result.cost).x
