@@ -22,7 +22,7 @@ COLORS = (
 )
 _DASHES = ("", "7 4", "2 3", "10 3 2 3")
 _SIZE = 900, 430  # of the view box
-_MARGIN = dict(left=64, right=14, top=12, bottom=44)
+_MARGIN = dict(left=64, right=24, top=12, bottom=44)
 
 
 def draw(groups, levels, x_title, y_title, label):

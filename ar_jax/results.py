@@ -53,8 +53,8 @@ class Group(NamedTuple):
 def rows(folder):
   """A dict for each run under a folder, in the order of its sweep if any.
 
-  Keys: run, the settings of config.json by their paths, and FIGURES where
-  they are known. workdir: its path.
+  Keys: run, what its study calls it as tags.KEY, the settings of config.json
+  by their paths, and FIGURES where they are known. workdir: its path.
 
   Raises:
     DataError: there is no run.
@@ -65,22 +65,24 @@ def rows(folder):
     raise errors.DataError(
       f"{folder} holds no run; `ar_jax train` or `ar_jax sweep` makes some"
     )
-  order = {name: n for n, name in enumerate(_order(folder))}
+  tags = _tags(folder)
+  order = {name: n for n, name in enumerate(tags)}
   paths.sort(key=lambda p: (order.get(p.name, len(order)), str(p)))
-  return [_row(folder, path) for path in paths]
+  return [_row(folder, path, tags.get(path.name, {})) for path in paths]
 
 
-def _order(folder):
-  """Ids of the cells of a sweep."""
+def _tags(folder):
+  """{id: tags} of the cells of a sweep, in its order."""
   with contextlib.suppress(errors.DataError):
     about = checkpoint.read_json(folder / "sweep.json", "")
-    return [cell["id"] for cell in about["cells"]]
-  return []
+    return {c["id"]: c["values"].get("tags", {}) for c in about["cells"]}
+  return {}
 
 
-def _row(folder, path):
+def _row(folder, path, tags):
   config = configs.flat(checkpoint.read_record(path, "config"))
   found = dict(run=str(path.relative_to(folder)), workdir=path)
+  found |= {f"tags.{k}": v for k, v in tags.items()}
   found |= {k: v for k, v in config.items() if k not in _APART}
   evaluation = report.evaluation_of(path)
   if evaluation is not None:

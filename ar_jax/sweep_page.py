@@ -4,7 +4,9 @@ It needs nothing beside itself. Runs that differ in their seed alone are one
 group: one color, one legend entry, one row of means.
 """
 
+import math
 import pathlib
+import textwrap
 from importlib import resources
 
 import jax
@@ -27,6 +29,7 @@ from ar_jax import config as configs
 from ar_jax import run as runs
 
 _CHARACTERS = 600  # of a text that is shown
+_ACROSS = 100  # characters of a legend's line
 
 
 def write(folders, path=None, *, shown=6, num=4, length=None, seed=0):
@@ -93,15 +96,18 @@ def draw(curves, levels, unit, path):
     unit: of the figures.
     path: of the PNG and the SVG, without their suffixes.
   """
-  with paper.picture(path, (6.5, 3.6)) as figure:
+  # Settings may hold $, as those of optimizer.decay do: it is no formula.
+  labels = [textwrap.fill(name.replace("$", r"\$"), _ACROSS) for name in curves]
+  columns = max(1, _ACROSS // max(len(label) + 8 for label in ["", *labels]))
+  entries = sum(label.count("\n") + 1 for label in labels)
+  height = 3.4 + 0.14 * math.ceil(entries / columns)
+  with paper.picture(path, (6.5, height)) as figure:
     axes = figure.subplots()
-    for n, (name, lines) in enumerate(curves.items()):
+    for n, lines in enumerate(curves.values()):
       color = chart.COLORS[n % len(chart.COLORS)]
       style = ("-", "--", ":", "-.")[n // len(chart.COLORS) % 4]
       steps, low, mean, high = band(lines)
-      # Settings may hold $, as those of optimizer.decay do: it is no formula.
-      label = name.replace("$", r"\$")
-      axes.plot(steps, mean, style, color=color, lw=1.3, label=label)
+      axes.plot(steps, mean, style, color=color, lw=1.3, label=labels[n])
       axes.fill_between(steps, low, high, color=color, alpha=0.2, lw=0)
     ys = [y for lines in curves.values() for *_, ys in lines for y in ys]
     for name, level in chart.near(levels, ys).items() if ys else ():
@@ -115,7 +121,9 @@ def draw(curves, levels, unit, path):
       )
     axes.set(xlabel="updates", ylabel=unit)
     if curves:
-      axes.legend(frameon=False, fontsize=7)
+      figure.legend(
+        loc="outside lower left", ncols=columns, frameon=False, fontsize=7
+      )
 
 
 def band(lines):
@@ -153,16 +161,20 @@ def _groups(rows):
   if not apart:
     return {"all": rows}
   named = results.grouped(rows, apart)
-  if len(apart) == 1:
-    return named
-  return {
-    ", ".join(
-      f"{key.split('.')[-1]} {results.shown(some[0].get(key))}"
-      for key in apart
-      if results.shown(some[0].get(key))
-    ): some
-    for some in named.values()
-  }
+  tags = [key for key in apart if key.startswith("tags.")]
+  for keys in (tags, apart):  # the study's own words, where they are enough
+    groups = {_label(some[0], keys): some for some in named.values()}
+    if len(groups) == len(named):
+      return groups
+  return named
+
+
+def _label(row, keys):
+  """Settings of a run in words."""
+  words = [(key.split(".")[-1], results.shown(row.get(key))) for key in keys]
+  if len(words) == 1:
+    return words[0][1] or "none"
+  return ", ".join(f"{name} {word}" for name, word in words if word)
 
 
 def _curve(row, metric):

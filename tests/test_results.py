@@ -68,6 +68,24 @@ def test_columns_are_what_differs_and_the_figures(folder):
   assert not {"model.width", "model.hidden"} & set(titles)
 
 
+def test_tags_of_a_study_are_columns(folder):
+  ids = [f"{lr:g}_{n}" for lr in (1e-2, 1e-3) for n in (2, 0, 1)]
+  cells = [
+    dict(id=name, values=dict(tags=dict(rate=name[:5], study="s")))
+    for name in ids
+  ]
+  (folder / "sweep.json").write_text(json.dumps(dict(cells=cells)))
+  rows = results.rows(folder)
+  assert [row["run"] for row in rows] == [f"runs/{name}" for name in ids]
+  assert results.columns(rows)[:2] == ["run", "tags.rate"]
+  by = results.grouped(rows, ["tags.rate"])
+  assert {label: len(some) for label, some in by.items()} == {
+    "0.01_": 3,
+    "0.001": 3,
+  }
+  assert len(results.chosen(rows, ["tags.study=s"])) == 6
+
+
 @pytest.mark.parametrize(
   ("condition", "count"),
   [

@@ -5,6 +5,8 @@ import hashlib
 import html
 import json
 import re
+import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -106,6 +108,37 @@ def test_levels_far_away_are_told_and_not_drawn():
   alone = chart.draw({"a": [("run", [5], [1.0])]}, {}, "updates", "bits", "")
   assert "nan" not in alone
   assert isinstance(alone, markup.Html)
+
+
+@pytest.mark.parametrize(
+  ("tags", "names"),
+  [
+    (("low", "low", "high"), ["low", "high"]),
+    (("same", "same", "same"), ["0.001", "0.03"]),
+  ],
+)
+def test_settings_are_called_as_the_study_calls_them(
+  folder, tmp_path, tags, names
+):
+  """Where that tells them apart."""
+  sweep = shutil.copytree(folder, tmp_path / "sweep")
+  runs = ("0.001_0", "0.001_1", "0.03_0")
+  cells = [
+    dict(id=run, values=dict(tags=dict(rate=tag)))
+    for run, tag in zip(runs, tags, strict=True)
+  ]
+  (sweep / "sweep.json").write_text(json.dumps(dict(cells=cells)))
+  text = sweep_page.write([sweep], shown=0).read_text(encoding="utf-8")
+  buttons = re.findall(r"<button[^>]*data-group.*?</button>", text)
+  assert [re.sub("<[^>]*>", "", button) for button in buttons] == names
+
+
+def test_a_long_legend_leaves_the_curves_their_room(tmp_path):
+  name = ", ".join(f"a_setting_{n} {n}" for n in range(20))
+  lines = {f"{name} {n}": [("run", [1, 2], [1.0, n])] for n in range(20)}
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")  # matplotlib's, of axes without room
+    sweep_page.draw(lines, {}, "nats", tmp_path / "curves")
 
 
 def test_a_setting_is_no_formula(tmp_path):

@@ -4,11 +4,13 @@
   ar_jax results runs/orders --where="optimizer.lr<1e-3" --format=csv
   ar_jax results runs/orders --by=ordering.name
   ar_jax results runs/orders --by=ordering.name --base=raster
+  ar_jax results runs/heads --where=tags.data=digits --by=tags.head
 
 By groups it gives the mean, its standard error and Student's 95 % interval
 over the runs of each, which are seeds if nothing else differs; against a base
 the gap of each group, paired by seed: its interval, p adjusted by Holm for the
-number of groups, and the gap that would be found four times in five.
+number of groups, and the gap that would be found four times in five. Columns
+tags.KEY are what a study calls its runs.
 """
 
 
