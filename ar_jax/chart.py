@@ -23,6 +23,7 @@ COLORS = (
 _DASHES = ("", "7 4", "2 3", "10 3 2 3")
 _SIZE = 900, 430  # of the view box
 _MARGIN = dict(left=64, right=24, top=12, bottom=44)
+_LETTERS = 14  # height of a label
 
 
 def draw(groups, levels, x_title, y_title, label):
@@ -40,7 +41,8 @@ def draw(groups, levels, x_title, y_title, label):
   beside = near(levels, ys)
   place = _Scale(0, max(xs), *_padded([*ys, *beside.values()]))
   inside = [_grid(place), _titles(x_title, y_title)]
-  inside += [_level(place, name, y) for name, y in beside.items()]
+  steps = steps_aside(beside, place.height(_LETTERS))
+  inside += [_level(place, name, y, steps[name]) for name, y in beside.items()]
   for n, group in enumerate(groups.values()):
     drawn = [_line(place, *line) for line in group]
     inside.append(
@@ -83,6 +85,16 @@ def near(levels, ys):
   return {k: v for k, v in levels.items() if low - margin <= v <= high + margin}
 
 
+def steps_aside(levels, height):
+  """{name: steps} that labels of some height are moved aside not to touch."""
+  steps, last = {}, []
+  for name, level in sorted(levels.items(), key=lambda pair: pair[1]):
+    free = [n for n, below in enumerate(last) if level - below >= height]
+    steps[name] = free[0] if free else len(last)
+    last[steps[name] : steps[name] + 1] = [level]
+  return steps
+
+
 class _Scale:
   """Data to the view box."""
 
@@ -94,6 +106,10 @@ class _Scale:
     width = _SIZE[0] - _MARGIN["left"] - _MARGIN["right"]
     share = (value - self.left) / (self.right - self.left)
     return _MARGIN["left"] + width * share
+
+  def height(self, pixels):
+    height = _SIZE[1] - _MARGIN["top"] - _MARGIN["bottom"]
+    return pixels / height * (self.high - self.low)
 
   def y(self, value):
     height = _SIZE[1] - _MARGIN["top"] - _MARGIN["bottom"]
@@ -160,24 +176,30 @@ def _titles(x_title, y_title):
   )
 
 
-def _level(place, name, value):
+def _level(place, name, value, steps):
   y = f"{place.y(value):.1f}"
   left, right = _MARGIN["left"], _SIZE[0] - _MARGIN["right"]
   return markup.tag(
     "g",
     markup.tag("line", x1=left, x2=right, y1=y, y2=y),
-    markup.tag("text", f"{name} {value:.4g}", x=right, y=y, dy=-4),
+    markup.tag(
+      "text", f"{name} {value:.4g}", x=right - 110 * steps, y=y, dy=-4
+    ),
     class_="level",
   )
 
 
 def _line(place, name, xs, ys):
-  """A line whose data go with it."""
+  """A line whose data go with it; a ring where it is a point."""
   corners = " ".join(
     f"{place.x(x):.1f},{place.y(y):.1f}" for x, y in zip(xs, ys, strict=True)
   )
   more = dict(data_name=name, data_xs=json.dumps(xs), data_ys=json.dumps(ys))
-  return markup.tag("polyline", points=corners, **more)
+  line = markup.tag("polyline", points=corners, **more)
+  if len(xs) > 1:
+    return line
+  x, y = corners.split(",")
+  return markup.join(line, markup.tag("circle", cx=x, cy=y, r=3))
 
 
 def _look(n):

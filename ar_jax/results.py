@@ -126,6 +126,7 @@ def columns(rows):
   """Names of the columns that tell the rows apart, then the figures.
 
   Where the plugin of a section differs, what comes with each is left out.
+  Settings come last where a study has tags.
   """
   keys = dict.fromkeys(key for row in rows for key in row)
   settings = [k for k in keys if k not in (*FIGURES, "run", "workdir")]
@@ -133,7 +134,9 @@ def columns(rows):
   figures = [k for k in FIGURES if k in keys]
   if len({r.get("exit") for r in rows}) == 1 and "exit" in figures:
     figures.remove("exit")
-  return ["run", *apart, *figures]
+  known = [k for k in apart if k.startswith("tags.") or k == "seed"]
+  first = apart if known in ([], ["seed"]) else known
+  return ["run", *first, *figures, *(k for k in apart if k not in first)]
 
 
 def _tells(rows, key):

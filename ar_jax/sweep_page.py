@@ -4,6 +4,7 @@ It needs nothing beside itself. Runs that differ in their seed alone are one
 group: one color, one legend entry, one row of means.
 """
 
+import contextlib
 import math
 import pathlib
 import textwrap
@@ -59,6 +60,10 @@ def write(folders, path=None, *, shown=6, num=4, length=None, seed=0):
   curves = {name: lines for name, lines in curves.items() if lines}
   levels = _levels(rows, metric)
   unit = evaluate.UNITS[metric]
+  path = folders[0] / "report.html" if path is None else pathlib.Path(path)
+  with _storage(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw(curves, levels, unit, path.with_name("curves"))
   best = _best(groups, metric)
   sections = {
     "Curves": _curves(curves, levels, unit),
@@ -69,22 +74,25 @@ def write(folders, path=None, *, shown=6, num=4, length=None, seed=0):
     "Cost": _cost(rows),
     "What differs": _differences(rows),
   }
-  folder = folders[0]
   files = resources.files("ar_jax")
   document = markup.document(
-    f"{folder.resolve().name} - ar_jax report",
+    f"{folders[0].resolve().name} - ar_jax report",
     files.joinpath("page.css").read_text(encoding="utf-8"),
     _header(folders, rows, groups, metric),
     *(markup.section(t, body) for t, body in sections.items() if body),
     script=files.joinpath("page.js").read_text(encoding="utf-8"),
   )
-  path = folder / "report.html" if path is None else pathlib.Path(path)
-  try:
+  with _storage(path):
     path.write_text(document, encoding="utf-8")
-    draw(curves, levels, unit, path.with_name("curves"))
+  return path
+
+
+@contextlib.contextmanager
+def _storage(path):
+  try:
+    yield
   except OSError as e:
     raise errors.StorageError(f"cannot write {path}: {e.strerror}") from e
-  return path
 
 
 def draw(curves, levels, unit, path):
@@ -107,14 +115,18 @@ def draw(curves, levels, unit, path):
       color = chart.COLORS[n % len(chart.COLORS)]
       style = ("-", "--", ":", "-.")[n // len(chart.COLORS) % 4]
       steps, low, mean, high = band(lines)
-      axes.plot(steps, mean, style, color=color, lw=1.3, label=labels[n])
+      look = dict(color=color, marker="" if len(steps) > 1 else "o", ms=4)
+      axes.plot(steps, mean, style, lw=1.3, label=labels[n], **look)
       axes.fill_between(steps, low, high, color=color, alpha=0.2, lw=0)
     ys = [y for lines in curves.values() for *_, ys in lines for y in ys]
-    for name, level in chart.near(levels, ys).items() if ys else ():
+    beside = chart.near(levels, ys) if ys else {}
+    for level in beside.values():
       axes.axhline(level, color="gray", lw=0.8, ls=":")
+    aside = chart.steps_aside(beside, 0.04 * np.ptp(axes.get_ylim()))
+    for name, level in beside.items():
       axes.annotate(
         f"{name} {level:.4g}",
-        (0.01, level),
+        (0.01 + 0.15 * aside[name], level),
         xycoords=("axes fraction", "data"),
         fontsize=6,
         va="bottom",
@@ -163,7 +175,10 @@ def _groups(rows):
   named = results.grouped(rows, apart)
   tags = [key for key in apart if key.startswith("tags.")]
   for keys in (tags, apart):  # the study's own words, where they are enough
-    groups = {_label(some[0], keys): some for some in named.values()}
+    groups = {
+      _label(some[0], keys) or _label(some[0], apart) or "none": some
+      for some in named.values()
+    }
     if len(groups) == len(named):
       return groups
   return named
@@ -173,7 +188,7 @@ def _label(row, keys):
   """Settings of a run in words."""
   words = [(key.split(".")[-1], results.shown(row.get(key))) for key in keys]
   if len(words) == 1:
-    return words[0][1] or "none"
+    return words[0][1]
   return ", ".join(f"{name} {word}" for name, word in words if word)
 
 

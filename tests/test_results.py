@@ -77,7 +77,9 @@ def test_tags_of_a_study_are_columns(folder):
   (folder / "sweep.json").write_text(json.dumps(dict(cells=cells)))
   rows = results.rows(folder)
   assert [row["run"] for row in rows] == [f"runs/{name}" for name in ids]
-  assert results.columns(rows)[:2] == ["run", "tags.rate"]
+  titles = results.columns(rows)
+  assert titles[:4] == ["run", "tags.rate", "seed", "step"]
+  assert titles[-1] == "optimizer.lr"
   by = results.grouped(rows, ["tags.rate"])
   assert {label: len(some) for label, some in by.items()} == {
     "0.01_": 3,

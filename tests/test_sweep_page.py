@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import tiny_data
+from matplotlib import colors, image
 from test_report import BROWSERS, probes, tree  # noqa: F401
 from test_report import browser as browser_fixture
 
@@ -133,6 +134,23 @@ def test_settings_are_called_as_the_study_calls_them(
   assert [re.sub("<[^>]*>", "", button) for button in buttons] == names
 
 
+def test_labels_of_close_levels_stand_side_by_side():
+  levels = dict(xz=2.52, bzip2=2.40, gram_5=2.41, gram_6=2.45, gram_2=3.6)
+  assert chart.steps_aside(levels, 0.07) == dict(
+    bzip2=0, gram_5=1, gram_6=2, xz=0, gram_2=0
+  )
+
+
+def test_a_run_of_one_score_is_seen(tmp_path):
+  scored = {"a": [("run", [5], [1.0])]}
+  drawn = chart.draw(scored, {}, "updates", "bits", "")
+  assert re.search(r'<g class="lines"[^>]*><polyline[^>]*></polyline><c', drawn)
+  sweep_page.draw(scored, {}, "bits", tmp_path / "curves")
+  pixels = image.imread(tmp_path / "curves.png")[:-100, :, :3]  # no legend
+  color = colors.to_rgb(chart.COLORS[0])
+  assert (abs(pixels - color).max(-1) < 0.01).any()
+
+
 def test_a_long_legend_leaves_the_curves_their_room(tmp_path):
   name = ", ".join(f"a_setting_{n} {n}" for n in range(20))
   lines = {f"{name} {n}": [("run", [1, 2], [1.0, n])] for n in range(20)}
@@ -150,7 +168,7 @@ def test_a_setting_is_no_formula(tmp_path):
 
 
 def test_runs_of_two_folders_are_compared(folder, tmp_path, capsys):
-  out = tmp_path / "both.html"
+  out = tmp_path / "new" / "both.html"
   runs = [str(folder / "0.001_0"), str(folder / "0.03_0")]
   assert program.main(["report", *runs, f"--out={out}", "--num=1"]) == 0
   text = out.read_text(encoding="utf-8")
