@@ -173,7 +173,7 @@ def _groups(rows):
   if not apart:
     return {"all": rows}
   named = results.grouped(rows, apart)
-  tags = [key for key in apart if key.startswith("tags.")]
+  tags = [key for key in apart if key == "of" or key.startswith("tags.")]
   for keys in (tags, apart):  # the study's own words, where they are enough
     groups = {
       _label(some[0], keys) or _label(some[0], apart) or "none": some

@@ -121,16 +121,38 @@ def test_settings_are_called_as_the_study_calls_them(
   folder, tmp_path, tags, names
 ):
   """Where that tells them apart."""
-  sweep = shutil.copytree(folder, tmp_path / "sweep")
+  sweep = _tagged(folder, tmp_path / "sweep", tags)
+  assert _buttons(sweep_page.write([sweep], shown=0)) == names
+
+
+def test_settings_of_two_sweeps_bear_their_names(folder, tmp_path):
+  sweeps = [
+    _tagged(folder, tmp_path / name, ("low", "low", "high")) for name in "ab"
+  ]
+  assert _buttons(sweep_page.write(sweeps, shown=0)) == [
+    "rate low, of a",
+    "rate high, of a",
+    "rate low, of b",
+    "rate high, of b",
+  ]
+
+
+def _tagged(folder, path, tags):
+  """A copy of the folder as a sweep whose cells have tags."""
+  shutil.copytree(folder, path)
   runs = ("0.001_0", "0.001_1", "0.03_0")
   cells = [
     dict(id=run, values=dict(tags=dict(rate=tag)))
     for run, tag in zip(runs, tags, strict=True)
   ]
-  (sweep / "sweep.json").write_text(json.dumps(dict(cells=cells)))
-  text = sweep_page.write([sweep], shown=0).read_text(encoding="utf-8")
+  (path / "sweep.json").write_text(json.dumps(dict(cells=cells)))
+  return path
+
+
+def _buttons(path):
+  text = path.read_text(encoding="utf-8")
   buttons = re.findall(r"<button[^>]*data-group.*?</button>", text)
-  assert [re.sub("<[^>]*>", "", button) for button in buttons] == names
+  return [re.sub("<[^>]*>", "", button) for button in buttons]
 
 
 def test_labels_of_close_levels_stand_side_by_side():
