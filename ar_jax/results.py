@@ -13,16 +13,15 @@ import numpy as np
 from ar_jax import checkpoint, compare, errors, evaluate, registry, report
 from ar_jax import config as configs
 
+WAY = ("split", "protocol", "estimator")  # in which a run was scored
 FIGURES = (
   "step",
-  "split",
+  *WAY,
   *evaluate.UNITS,
   "standard_error",
   "seconds",
   "exit",
 )
-# What says where a run lies, not what it is.
-_APART = ("data.path", "data.valid_path", "data.test_path", "data.data_dir")
 _COMPARISONS = {
   "!=": operator.ne,
   "<=": operator.le,
@@ -61,6 +60,7 @@ def rows(folder):
   """
   folder = pathlib.Path(folder)
   paths = [f.parent for f in folder.rglob("config.json")]
+  paths = [path for path in paths if (path / "run.json").exists()]
   if not paths:
     raise errors.DataError(
       f"{folder} holds no run; `ar_jax train` or `ar_jax sweep` makes some"
@@ -72,18 +72,19 @@ def rows(folder):
 
 
 def _tags(folder):
-  """{id: tags} of the cells of a sweep, in its order."""
-  with contextlib.suppress(errors.DataError):
-    about = checkpoint.read_json(folder / "sweep.json", "")
-    return {c["id"]: c["values"].get("tags", {}) for c in about["cells"]}
-  return {}
+  """{id: tags} of the cells of the sweeps under a folder, in their order."""
+  return {
+    cell["id"]: cell["values"].get("tags", {})
+    for path in sorted(folder.rglob("sweep.json"))
+    for cell in checkpoint.read_json(path, "")["cells"]
+  }
 
 
 def _row(folder, path, tags):
   config = configs.flat(checkpoint.read_record(path, "config"))
   found = dict(run=str(path.relative_to(folder)), workdir=path)
   found |= {f"tags.{k}": v for k, v in tags.items()}
-  found |= {k: v for k, v in config.items() if k not in _APART}
+  found |= {k: v for k, v in config.items() if k != "data.data_dir"}
   evaluation = report.evaluation_of(path)
   if evaluation is not None:
     model = evaluation["model"]
@@ -132,8 +133,9 @@ def columns(rows):
   settings = [k for k in keys if k not in (*FIGURES, "run", "workdir")]
   apart = [k for k in settings if _tells(rows, k)]
   figures = [k for k in FIGURES if k in keys]
-  if len({r.get("exit") for r in rows}) == 1 and "exit" in figures:
-    figures.remove("exit")
+  for key in ("protocol", "estimator", "exit"):
+    if key in figures and len({r.get(key) for r in rows}) == 1:
+      figures.remove(key)
   known = [k for k in apart if k.startswith("tags.") or k == "seed"]
   first = apart if known in ([], ["seed"]) else known
   return ["run", *first, *figures, *(k for k in apart if k not in first)]
@@ -167,14 +169,39 @@ def metric(rows, name=None):
 
 
 def grouped(rows, by):
-  """{label: rows} of each combination of the columns `by`, in their order."""
+  """{label: rows} of each combination of the columns `by`, in their order.
+
+  Runs that were not scored in the same way are no group.
+  """
   for key in by:
     _check_column(rows, key)
   groups = {}
   for row in rows:
     label = " ".join(shown(row.get(key)) or "none" for key in by)
     groups.setdefault(label, []).append(row)
-  return groups
+  return {
+    name: some
+    for label, rows in groups.items()
+    for name, some in _alike(label, rows).items()
+  }
+
+
+def _alike(label, rows):
+  """{label: rows}, by split, protocol and estimator if those differ."""
+  found = {}
+  for row in rows:
+    found.setdefault(_way(row), []).append(row)
+  unscored = found.pop("", [])
+  if len(found) < 2:
+    return {label: rows}
+  named = {f"{label} ({way})": some for way, some in found.items()}
+  next(iter(named.values())).extend(unscored)
+  return named
+
+
+def _way(row):
+  """How a run was scored, in words; "" where it was not."""
+  return ", ".join(row[key] for key in WAY if key in row)
 
 
 def summary(groups, metric):
@@ -198,7 +225,8 @@ def paired(groups, base, metric):
   Runs are paired by seed.
 
   Raises:
-    UsageError: no such base, or not the same seeds in each group.
+    UsageError: no such base, or not the same seeds in each group, or scored
+    in another way.
   """
   if base not in groups:
     raise errors.UsageError(
@@ -206,7 +234,14 @@ def paired(groups, base, metric):
       f" there are: {', '.join(groups)}"
     )
   seeds = {}
+  way = next(filter(None, map(_way, groups[base])), "")
   for label, rows in groups.items():
+    for other in filter(None, map(_way, rows)):
+      if other != way:
+        raise errors.UsageError(
+          f"{label} was scored on {other}, {base} on {way}: they cannot be"
+          " compared; score them alike by `ar_jax evaluate`"
+        )
     seeds[label] = [row["seed"] for row in rows if metric in row]
     if sorted(seeds[label]) != sorted(set(seeds[label])):
       raise errors.UsageError(

@@ -174,7 +174,9 @@ def _groups(rows):
     return {"all": rows}
   named = results.grouped(rows, apart)
   tags = [key for key in apart if key == "of" or key.startswith("tags.")]
-  for keys in (tags, apart):  # the study's own words, where they are enough
+  way = [k for k in results.WAY if len({r[k] for r in rows if k in r}) > 1]
+  # The study's own words, where they are enough.
+  for keys in (tags, [*tags, *way], apart, [*apart, *way]):
     groups = {
       _label(some[0], keys) or _label(some[0], apart) or "none": some
       for some in named.values()
@@ -193,9 +195,12 @@ def _label(row, keys):
 
 
 def _curve(row, metric):
-  """(run, updates, figures) of the validation split, or None without one."""
+  """(run, updates, figures) of the validation split, or None without one.
+
+  Of a run that diverged the points that are no numbers are left out.
+  """
   lines = [x for x in writer.read(row["workdir"]) if x["kind"] == "valid"]
-  lines = [x for x in lines if metric in x]
+  lines = [x for x in lines if math.isfinite(x.get(metric, math.nan))]
   if not lines:
     return None
   return row["run"], [x["step"] for x in lines], [x[metric] for x in lines]
@@ -228,14 +233,19 @@ def _best(groups, metric):
   """[(group, its best run)], best first; groups with no figure are left out."""
   best = []
   for name, rows in groups.items():
-    scored = [row for row in rows if metric in row]
+    scored = _scored(rows, metric)
     if scored:
       best.append((name, min(scored, key=lambda row: row[metric])))
   return sorted(best, key=lambda pair: pair[1][metric])
 
 
+def _scored(rows, metric):
+  """The runs with a figure, if it is a number."""
+  return [row for row in rows if math.isfinite(row.get(metric, math.nan))]
+
+
 def _header(folders, rows, groups, metric):
-  scored = [row for row in rows if metric in row]
+  scored = _scored(rows, metric)
   tiles = {"runs": len(rows), "settings": len(groups), "scored": len(scored)}
   if scored:
     least = min(row[metric] for row in scored)
@@ -249,14 +259,15 @@ def _header(folders, rows, groups, metric):
 def _curves(curves, levels, unit):
   if not curves:
     return None
-  ends = [f"{name} {band(lines)[2][-1]:.4g}" for name, lines in curves.items()]
+  means = {name: band(lines)[2] for name, lines in curves.items()}
+  ends = [f"{name} {mean[-1]:.4g}" for name, mean in means.items() if len(mean)]
   label = f"Validation {unit} over updates, at the end: " + "; ".join(ends)
   caption = (
     "The whole validation split at each point; a line a run, a color a"
     " setting, no smoothing. Point at a line for its figure; the buttons switch"
     " settings off. curves.png and curves.svg beside this page show the mean of"
-    " each setting in the band of its runs. Horizontal: bars of the evaluated"
-    " split."
+    " each setting in the band of its runs. Points that are no finite numbers"
+    " are left out. Horizontal: bars of the evaluated split."
   )
   drawn = chart.draw(curves, levels, "updates", unit, label)
   return markup.tag("figure", drawn, markup.tag("figcaption", caption))
@@ -279,7 +290,7 @@ def _means(groups, metric):
     return None
   titles = ["", "runs", metric, "s.e.", "95 % low", "95 % high"]
   cells = [
-    [g.label, g.count, *map(_cell, (g.mean, g.error, g.low, g.high))]
+    [g.label, g.count, *map(_known, (g.mean, g.error, g.low, g.high))]
     for g in results.summary(groups, metric)
   ]
   note = "Student's t over the runs of a setting; of one run there is none."
@@ -288,10 +299,15 @@ def _means(groups, metric):
 
 
 def _samples(best, num, length, seed):
-  """Pictures, sound or text of the best run of each group."""
+  """Pictures, sound or text of the best run of each group, as it was scored."""
   blocks = []
   for name, row in best:
-    run = runs.load(row["workdir"])
+    title = markup.tag("h3", name)
+    try:
+      run = runs.load(row["workdir"], row["step"])
+    except (errors.DataError, errors.UsageError) as e:  # it may be deleted
+      blocks.append(markup.tag("div", title, markup.tag("small", str(e))))
+      continue
     drawn = run.sample(jax.random.key(seed), num, "", length)
     body = page.medium(run, drawn.x_BTC, f"samples of {name}")
     if run.media.get("kind") == "text":
@@ -302,8 +318,8 @@ def _samples(best, num, length, seed):
         *(page.medium(run, x_1, f"sample {n}") for n, x_1 in _each(drawn.x_BTC))
       )
     if body:
-      parts = markup.tag("h3", name), markup.tag("small", row["run"]), body
-      blocks.append(markup.tag("div", *parts))
+      about = markup.tag("small", f"{row['run']}, {run.step:,} updates")
+      blocks.append(markup.tag("div", title, about, body))
   return blocks and markup.tag("div", *blocks, class_="gallery")
 
 
@@ -361,5 +377,10 @@ def _differences(rows):
 
 def _cell(value):
   if isinstance(value, int | float) and not isinstance(value, bool):
-    return "" if value != value else markup.number(value)
+    return markup.number(value)
   return results.shown(value)
+
+
+def _known(value):
+  """A figure of a group, which few runs may not give."""
+  return "" if math.isnan(value) else _cell(value)

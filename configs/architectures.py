@@ -83,7 +83,7 @@ def get_config(arg=None):
 
 def _networks(tiny, kind):
   """The model sections by name."""
-  width = dict.fromkeys(WIDTHS[kind], 8) if tiny else WIDTHS[kind]
+  width = dict.fromkeys(WIDTHS[kind], 16) if tiny else WIDTHS[kind]
   images = kind == "images"
   dropout = 0.2 if images else 0.0
   rnn = dict(

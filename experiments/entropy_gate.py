@@ -130,8 +130,7 @@ def report(rows, folder):
       studies.shown(known, "{:.4f}"),
     ]
     line += [f"{f['over_exact']:+.4f}", f"{f['exact_error']:.4f}"]
-    verdict = "leak" if f["z"] < limit else "ok"
-    cells.append([*line, f"{f['z']:+.1f}", verdict])
+    cells.append([*line, f"{f['z']:+.1f}", _verdict(f["z"], limit)])
   items = sorted({row["model"]["items"] for row in rows})
   about = (
     f"bits an item, validation, {' or '.join(f'{n:,}' for n in items)} items,"
@@ -168,6 +167,12 @@ def excess(row):
     exact_error=error,
     z=over_N.mean() / error,
   )
+
+
+def _verdict(z, limit):
+  if math.isnan(z):
+    return "no number"
+  return "ok" if z >= limit else "leak"
 
 
 def _draw(rows, found, path):

@@ -76,17 +76,16 @@ def report(rows, folder):
   """The table of the ends; writes the page and its pictures."""
   by = studies.by_tags(rows, "network")
   curves = {name: curve(some) for name, some in by.items()}
-  levels = _levels(rows)
+  model, levels = rows[0]["model"], _levels(rows)
   draw(curves, levels, folder / "perplexity_curves")
   titles = ["network", "seeds", "nats/token", "95 %", "perplexity"]
   titles += ["bits/byte", "tokens", "FLOP", "seconds"]
   cells = [_end(name, by[name], curves[name]) for name in by]
   for name, nats in levels.items():
-    ppl, bits = math.exp(nats), nats / math.log(2)
-    line = [name, "", f"{nats:.4f}", "", f"{ppl:.3f}", f"{bits:.4f}"]
+    bits = nats * model["bits_per_byte"] / model["nats_per_site"]
+    line = [name, "", f"{nats:.4f}", "", f"{math.exp(nats):.3f}", f"{bits:.4f}"]
     cells.append([*line, "", "", ""])
   cells.sort(key=lambda line: float(line[2]))
-  model = rows[0]["model"]
   about = (
     f"{model['split']} split, {model['protocol']}, {model['sites']:,} tokens,"
     f" {model['estimator']}; intervals are Student's t over seeds"
@@ -175,7 +174,7 @@ def _end(name, rows, curve):
   nats_S = np.array([row["model"]["nats_per_site"] for row in rows])
   mean, half = interval(nats_S[:, None])
   spread = "" if math.isnan(half[0]) else f"± {half[0]:.4f}"
-  bits = [row["model"].get("bits_per_byte", math.nan) for row in rows]
+  bits = [row["model"]["bits_per_byte"] for row in rows]
   return [
     name,
     str(len(rows)),
@@ -190,7 +189,7 @@ def _end(name, rows, curve):
 
 
 def draw(curves, levels, path):
-  """Validation nats, perplexity and bits over the four axes, and training."""
+  """Validation nats and perplexity over the four axes, and training."""
   limits = _limits(curves, levels)
   with paper.picture(path, (9, 6.4)) as figure:
     panels = figure.subplots(2, 2, sharey=True)
@@ -250,5 +249,6 @@ says how: the networks of nanoGPT's CPU setting, several seeds each. Lines:
 {evaluate.UNITS["nats_per_site"]} of the whole validation split, the mean over
 seeds in its 95 % band; dotted: training, the mean since the point before. The
 right axes are the same curves as perplexity. Seconds are those of the updates
-alone, at the median rate.
+alone, at the median rate; by --vmap=seed those of all seeds together, where
+tokens and FLOP are those of one.
 """

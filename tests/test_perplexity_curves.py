@@ -1,5 +1,7 @@
 """The study of perplexity curves: its cells, and its figures by hand."""
 
+import json
+
 import numpy as np
 import pytest
 import tiny_data
@@ -60,9 +62,14 @@ def test_points_are_those_of_the_runs(study, tmp_path, capsys):
   config = cells[0].config
   sites = config.train.batch_size * config.data.length
   np.testing.assert_array_equal(found["tokens"], found["step"] * sites)
-  assert (np.diff(found["seconds"]) >= 0).all()
+  rates = [x["sites_per_second"] for x in lines if x["kind"] == "train"]
+  seconds = found["step"] * sites / np.median(rates)
+  np.testing.assert_allclose(found["seconds"], seconds)  # of both alike
   page = (folder / "perplexity_curves.md").read_text()
-  assert "5-gram" in page
+  text = (rows[0]["workdir"] / "reports" / "evaluation.json").read_text()
+  bits = json.loads(text)["baselines"]["5-gram"]["bits_per_byte"]
+  (line,) = [x for x in page.splitlines() if x.startswith("| 5-gram |")]
+  assert line.split(" | ")[5] == f"{bits:.4f}"
   assert "published" not in page  # another text, other sizes
   for kind in ("png", "svg"):
     picture = folder / f"perplexity_curves.{kind}"

@@ -21,7 +21,7 @@ def _write(folder, name, nats_N, seed, **changes):
   (path / "config.json").write_text(json.dumps(config))
   (path / "run.json").write_text(json.dumps(dict(runtime=dict(seconds=2.5))))
   model = dict(split="valid", nats_per_site=float(np.mean(nats_N)) / 8)
-  model |= dict(bits_per_site=1.0, standard_error=0.1)
+  model |= dict(bits_per_site=1.0, standard_error=0.1, protocol="whole")
   scores = dict(step=12, model=model, baselines={})
   (path / "reports" / "evaluation.json").write_text(json.dumps(scores))
   np.savez(path / "reports" / "items.npz", nats=nats_N)
@@ -68,15 +68,76 @@ def test_columns_are_what_differs_and_the_figures(folder):
   assert not {"model.width", "model.hidden"} & set(titles)
 
 
+def _change(path, **changes):
+  """Other scores of a run."""
+  file = path / "reports" / "evaluation.json"
+  scores = json.loads(file.read_text())
+  scores["model"].update(changes)
+  file.write_text(json.dumps(scores))
+
+
+def test_runs_on_other_data_are_no_seeds_of_one_setting(folder):
+  for number in (0, 1, 2):
+    path = folder / "runs" / f"0.01_{number}" / "config.json"
+    config = json.loads(path.read_text())
+    config["optimizer"]["lr"] = 1e-3
+    config["data"]["path"] = "other.txt"
+    path.write_text(json.dumps(config))
+  rows = results.rows(folder)
+  assert "data.path" in results.columns(rows)
+  assert len(results.grouped(rows, ["data.path"])) == 2
+
+
+def test_runs_scored_in_other_ways_are_not_averaged(folder):
+  _change(folder / "runs" / "0.01_1", split="test")
+  _change(folder / "runs" / "0.001_0", estimator="bound")
+  (folder / "runs" / "0.001_2" / "reports" / "evaluation.json").unlink()
+  rows = results.rows(folder)
+  groups = results.grouped(rows, ["optimizer.lr"])
+  numbers = {label: len(some) for label, some in groups.items()}
+  assert numbers == {
+    "0.001 (valid, whole, bound)": 2,  # with the one that is not scored
+    "0.001 (valid, whole)": 1,
+    "0.01 (valid, whole)": 2,
+    "0.01 (test, whole)": 1,
+  }
+  titles = results.columns([row for row in rows if "split" in row])
+  assert "estimator" in titles
+  assert "protocol" not in titles
+  kept = [row for row in rows if row.get("split") == "valid"]
+  groups = results.grouped(kept, ["run"])
+  with pytest.raises(errors.UsageError, match="valid, whole, bound, runs"):
+    results.paired(groups, "runs/0.001_1", "nats_per_site")
+
+
+def test_a_score_that_is_no_number_is_shown(folder, capsys):
+  _change(folder / "runs" / "0.01_1", nats_per_site=float("nan"))
+  argv = ["results", str(folder), "--format=csv"]
+  assert program.main(argv) == 0
+  lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+  by_run = {line["run"]: line["nats_per_site"] for line in lines}
+  assert by_run.pop("runs/0.01_1") == "nan"
+  assert all(map(float, by_run.values()))
+
+
+def test_a_config_alone_is_no_run(folder):
+  exported = folder / "runs" / "0.01_0" / "exported"
+  exported.mkdir()
+  (exported / "config.json").write_text("{}")
+  assert len(results.rows(folder)) == 6
+
+
 def test_tags_of_a_study_are_columns(folder):
   ids = [f"{lr:g}_{n}" for lr in (1e-2, 1e-3) for n in (2, 0, 1)]
   cells = [
     dict(id=name, values=dict(tags=dict(rate=name[:5], study="s")))
     for name in ids
   ]
-  (folder / "sweep.json").write_text(json.dumps(dict(cells=cells)))
+  (folder / "sweep").mkdir()
+  (folder / "runs").rename(folder / "sweep" / "runs")
+  (folder / "sweep" / "sweep.json").write_text(json.dumps(dict(cells=cells)))
   rows = results.rows(folder)
-  assert [row["run"] for row in rows] == [f"runs/{name}" for name in ids]
+  assert [row["run"] for row in rows] == [f"sweep/runs/{n}" for n in ids]
   titles = results.columns(rows)
   assert titles[:4] == ["run", "tags.rate", "seed", "step"]
   assert titles[-1] == "optimizer.lr"

@@ -47,9 +47,10 @@ def test_every_cell_is_a_config_of_its_own(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("arg", [None, "tiny"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_cell_is_checked_before_anything_runs(name):
-  cells = _load(name).sweep()
+def test_every_cell_is_checked_before_anything_runs(name, arg):
+  cells = _load(name).sweep(arg)
   assert len(sweep.checked(cells)) == len(cells)
 
 
@@ -161,10 +162,12 @@ def test_a_leak_is_called_one(tmp_path, monkeypatch, capsys):
   assert found["entropy"] == pytest.approx(split.entropy / math.log(2))
   rng = np.random.default_rng(0)
   first["items"]["nats"] = exact_N - 0.1 + 0.01 * rng.random(len(exact_N))
+  rows[1]["items"]["nats"][3] = math.nan
   study.report(rows, tmp_path)
   page = (tmp_path / "entropy_gate.md").read_text()
   assert page.count("| leak |") == 1
-  assert page.count("| ok |") == len(rows) - 1
+  assert page.count("| no number |") == 1
+  assert page.count("| ok |") == len(rows) - 2
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 import shutil
 
@@ -23,6 +24,8 @@ CONFIG = "configs/ising.py:model=made,tiny"
 CHANGES = {
   "train.steps": 6,
   "train.eval_every": 2,
+  "train.save_every": 2,
+  "train.keep": 3,
   "train.batch_size": 8,
   "evaluate.batch_size": 8,
 }
@@ -135,6 +138,39 @@ def test_settings_of_two_sweeps_bear_their_names(folder, tmp_path):
     "rate low, of b",
     "rate high, of b",
   ]
+
+
+def test_a_run_that_diverged_leaves_the_page_as_it_is(folder, tmp_path):
+  """And one whose checkpoints are gone."""
+  copy = shutil.copytree(folder, tmp_path / "copy")
+  for run, lost in (("0.03_0", math.nan), ("0.001_0", -math.inf)):
+    file = copy / run / "metrics.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    next(x for x in lines if x["kind"] == "valid")["bits_per_dim"] = lost
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+  file = copy / "0.001_0" / "reports" / "evaluation.json"
+  scores = json.loads(file.read_text())
+  scores["model"]["bits_per_dim"] = math.nan
+  file.write_text(json.dumps(scores))
+  shutil.rmtree(copy / "0.03_0" / "checkpoints")
+  text = sweep_page.write([copy], num=1).read_text(encoding="utf-8")
+  points = [json.loads(ys) for ys in re.findall('data-ys="(.*?)"', text)]
+  assert sorted(map(len, points)) == [2, 2, 3]
+  assert np.isfinite(np.concatenate(points)).all()
+  assert "nan" not in "".join(re.findall('points="(.*?)"', text))
+  samples = text[text.index(">Samples<") : text.index(">Where the")]
+  assert "0.001_1, 6 updates" in samples  # not the one that has no number
+  assert samples.count("no checkpoint") == samples.count("<img") == 1
+
+
+def test_samples_are_of_the_checkpoint_that_was_scored(folder, tmp_path):
+  copy = shutil.copytree(folder / "0.03_0", tmp_path / "a" / "run")
+  for step in (2, 6):
+    file = copy / "reports" / "evaluation.json"
+    scores = json.loads(file.read_text()) | dict(step=step)
+    file.write_text(json.dumps(scores))
+    text = sweep_page.write([copy.parent], num=1).read_text(encoding="utf-8")
+    assert f"run, {step} updates" in text
 
 
 def _tagged(folder, path, tags):

@@ -13,6 +13,8 @@ number of groups, and the gap that would be found four times in five. Columns
 tags.KEY are what a study calls its runs.
 """
 
+import math
+
 
 def add_arguments(parser):
   """Flags of the command."""
@@ -75,7 +77,7 @@ def _groups(results, groups, by, metric):
   lines = []
   for group in results.summary(groups, metric):
     figures = group.mean, group.error, group.low, group.high
-    lines.append([group.label, str(group.count), *map(_cell, figures)])
+    lines.append([group.label, str(group.count), *map(_known, figures)])
   return titles, lines
 
 
@@ -85,8 +87,8 @@ def _compared(results, groups, base, metric):
   found = {"": list(names), base: [""] * len(names)}
   for label, row in results.paired(groups, base, metric).items():
     figures = row.paired.mean, row.paired.low, row.paired.high
-    cells = [_cell(value, "+.4f") for value in figures]
-    cells += [_cell(row.holm, ".2g"), _cell(row.paired.detectable, ".4f")]
+    cells = [_known(value, "+.4f") for value in figures]
+    cells += [_known(row.holm, ".2g"), _known(row.paired.detectable, ".4f")]
     found[label] = cells
   return found
 
@@ -95,5 +97,10 @@ def _cell(value, form=".6g"):
   from ar_jax import results
 
   if isinstance(value, float):
-    return "" if value != value else format(value, form)
+    return format(value, form)
   return results.shown(value)
+
+
+def _known(value, form=".6g"):
+  """A figure of a group, which few runs may not give."""
+  return "" if math.isnan(value) else _cell(value, form)
