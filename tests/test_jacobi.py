@@ -51,7 +51,10 @@ def check(case, sampler):
 
 @pytest.mark.parametrize(
   "name",
-  [pytest.param(n, marks=[pytest.mark.slow] * (n != "gpt")) for n in MODELS],
+  [
+    pytest.param(name, marks=[pytest.mark.slow] * (name != "gpt"))
+    for name in registry.names("models")
+  ],
 )
 def test_samples_are_those_of_ancestral(name):
   case = tiny(name)

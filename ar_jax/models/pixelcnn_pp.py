@@ -318,7 +318,8 @@ def _sees(height, width, layout):
 
   def visit(stream, s, x, beside):
     down, up = layout[stream, s]
-    enc, dec = beside[0] if beside else ([0] * (len(down) + 1), [0] * len(up))
+    none = [False] * (len(down) + 1), [False] * len(up)
+    enc, dec = beside[0] if beside else none
     seen = [x, *blocks(stream, x, enc[1:])]
     lower, skips, h = [], seen[:-1], seen[-1]
     if s + 1 < scales:
