@@ -13,10 +13,10 @@ import numpy as np
 from ar_jax import checkpoint, compare, errors, evaluate, registry, report
 from ar_jax import config as configs
 
-WAY = ("split", "protocol", "estimator")  # in which a run was scored
+_WAY = ("split", "protocol", "estimator")  # in which a run was scored
 FIGURES = (
   "step",
-  *WAY,
+  *_WAY,
   *evaluate.UNITS,
   "standard_error",
   "seconds",
@@ -136,8 +136,9 @@ def columns(rows):
   for key in ("protocol", "estimator", "exit"):
     if key in figures and len({r.get(key) for r in rows}) == 1:
       figures.remove(key)
-  known = [k for k in apart if k.startswith("tags.") or k == "seed"]
-  first = apart if known in ([], ["seed"]) else known
+  if not any(k.startswith("tags.") for k in apart):
+    return ["run", *apart, *figures]
+  first = [k for k in apart if k.startswith("tags.") or k == "seed"]
   return ["run", *first, *figures, *(k for k in apart if k not in first)]
 
 
@@ -169,20 +170,26 @@ def metric(rows, name=None):
 
 
 def grouped(rows, by):
-  """{label: rows} of each combination of the columns `by`, in their order.
+  """{label: rows} of each combination of the columns `by`; see by_label."""
+  for key in by:
+    _check_column(rows, key)
+  return by_label(
+    rows, lambda row: " ".join(shown(row.get(key)) or "none" for key in by)
+  )
+
+
+def by_label(rows, label):
+  """{label: rows} of the labels that a function gives, in their order.
 
   Runs that were not scored in the same way are no group.
   """
-  for key in by:
-    _check_column(rows, key)
   groups = {}
   for row in rows:
-    label = " ".join(shown(row.get(key)) or "none" for key in by)
-    groups.setdefault(label, []).append(row)
+    groups.setdefault(label(row), []).append(row)
   return {
     name: some
-    for label, rows in groups.items()
-    for name, some in _alike(label, rows).items()
+    for word, alike in groups.items()
+    for name, some in _alike(word, alike).items()
   }
 
 
@@ -201,7 +208,7 @@ def _alike(label, rows):
 
 def _way(row):
   """How a run was scored, in words; "" where it was not."""
-  return ", ".join(row[key] for key in WAY if key in row)
+  return ", ".join(row[key] for key in _WAY if key in row)
 
 
 def summary(groups, metric):

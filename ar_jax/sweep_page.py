@@ -5,6 +5,7 @@ group: one color, one legend entry, one row of means.
 """
 
 import contextlib
+import functools
 import math
 import pathlib
 import textwrap
@@ -174,20 +175,20 @@ def _groups(rows):
     return {"all": rows}
   named = results.grouped(rows, apart)
   tags = [key for key in apart if key == "of" or key.startswith("tags.")]
-  way = [k for k in results.WAY if len({r[k] for r in rows if k in r}) > 1]
-  # The study's own words, where they are enough.
-  for keys in (tags, [*tags, *way], apart, [*apart, *way]):
-    groups = {
-      _label(some[0], keys) or _label(some[0], apart) or "none": some
-      for some in named.values()
-    }
+  for keys in (tags, apart):  # the study's own words, where they are enough
+    label = functools.partial(_label, keys=keys, others=apart)
+    groups = results.by_label(rows, label)
     if len(groups) == len(named):
       return groups
   return named
 
 
-def _label(row, keys):
-  """Settings of a run in words."""
+def _label(row, keys, others):
+  """Settings of a run in words; others: where it has none of the keys."""
+  return _words(row, keys) or _words(row, others) or "none"
+
+
+def _words(row, keys):
   words = [(key.split(".")[-1], results.shown(row.get(key))) for key in keys]
   if len(words) == 1:
     return words[0][1]

@@ -140,6 +140,20 @@ def test_settings_of_two_sweeps_bear_their_names(folder, tmp_path):
   ]
 
 
+def test_scores_of_another_split_are_no_seed_of_a_setting(folder, tmp_path):
+  sweep = _tagged(folder, tmp_path / "sweep", ("low", "low", "high"))
+  file = sweep / "0.001_1" / "reports" / "evaluation.json"
+  scores = json.loads(file.read_text())
+  way = f"{scores['model']['protocol']}, {scores['model']['estimator']}"
+  scores["model"]["split"] = "test"
+  file.write_text(json.dumps(scores))
+  assert _buttons(sweep_page.write([sweep], shown=0)) == [
+    f"low (valid, {way})",
+    f"low (test, {way})",
+    "high",
+  ]
+
+
 def test_a_run_that_diverged_leaves_the_page_as_it_is(folder, tmp_path):
   """And one whose checkpoints are gone."""
   copy = shutil.copytree(folder, tmp_path / "copy")
