@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import math
 
 
 def table(title, titles, cells, caption=None):
@@ -16,6 +17,11 @@ def table(title, titles, cells, caption=None):
   for line in cells:
     made.add_row(*map(escape, line))
   return made
+
+
+def known(value, form):
+  """A figure as `format` has it; nothing of nan, which is not known."""
+  return "" if math.isnan(value) else format(value, form)
 
 
 def markdown(titles, cells):

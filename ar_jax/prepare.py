@@ -147,8 +147,9 @@ def _write(splits, name, version, data_dir, describe, unit):
         builder=self, disable_shuffling=True, **describe(tfds)
       )
 
+    # The base class asks for these two; _download_and_prepare calls neither.
     def _split_generators(self, dl_manager):
-      raise NotImplementedError  # see _download_and_prepare
+      raise NotImplementedError
 
     def _generate_examples(self):
       raise NotImplementedError

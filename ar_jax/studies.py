@@ -4,11 +4,9 @@
 model, baselines, items, step).
 """
 
-import math
-
 import numpy as np
 
-from ar_jax import assemble, checkpoint
+from ar_jax import assemble, checkpoint, paper
 from ar_jax import config as configs
 
 
@@ -46,10 +44,5 @@ def exact(row):
 
 def interval(found):
   """A compare.Interval or Paired in words; nothing of one replicate."""
-  low, high = (shown(end, "{:+.4f}") for end in (found.low, found.high))
+  low, high = (paper.known(end, "+.4f") for end in (found.low, found.high))
   return f"{low} .. {high}" if low else ""
-
-
-def shown(value, form):
-  """A figure as str.format has it; nothing of nan, which is not known."""
-  return "" if math.isnan(value) else form.format(value)

@@ -123,11 +123,11 @@ def report(rows, folder):
   for row, f in zip(rows, found, strict=True):
     tags = row["cell"]["tags"]
     line = [tags["source"], tags["network"], tags["order"]]
-    line += [f"{f['bits']:.4f}", studies.shown(f["entropy"], "{:.4f}")]
+    line += [f"{f['bits']:.4f}", paper.known(f["entropy"], ".4f")]
     known = f["error"] if f["entropy"] == f["entropy"] else math.nan
     line += [
-      studies.shown(f["over_entropy"], "{:+.4f}"),
-      studies.shown(known, "{:.4f}"),
+      paper.known(f["over_entropy"], "+.4f"),
+      paper.known(known, ".4f"),
     ]
     line += [f"{f['over_exact']:+.4f}", f"{f['exact_error']:.4f}"]
     cells.append([*line, f"{f['z']:+.1f}", _verdict(f["z"], limit)])

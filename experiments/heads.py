@@ -211,14 +211,14 @@ def compared(rows, figure):
 
 def _line(head, line):
   """Cells of a head."""
-  cells = [head, f"{line['params']:,}", studies.shown(line["ms"], "{:.0f}")]
-  cells += [f"{line['mean']:.4f}", studies.shown(line["half"], "{:.4f}")]
-  cells.append(studies.shown(line["excess"], "{:+.4f}"))
+  cells = [head, f"{line['params']:,}", paper.known(line["ms"], ".0f")]
+  cells += [f"{line['mean']:.4f}", paper.known(line["half"], ".4f")]
+  cells.append(paper.known(line["excess"], "+.4f"))
   if line["gap"] is None:
     return [*cells, "", "", ""]
   gap, holm = line["gap"].paired, line["gap"].holm
   cells += [f"{gap.mean:+.4f}", studies.interval(gap)]
-  return [*cells, studies.shown(holm, "{:.2g}")]
+  return [*cells, paper.known(holm, ".2g")]
 
 
 def _draw(found, path):

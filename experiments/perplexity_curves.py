@@ -26,7 +26,7 @@ import pathlib
 
 import numpy as np
 
-from ar_jax import compare, cost, evaluate, paper, studies, writer
+from ar_jax import chart, compare, cost, evaluate, paper, studies, writer
 from configs import base
 
 NETWORKS = {
@@ -203,11 +203,12 @@ def draw(curves, levels, path):
         )
         train_T = found["train_ST"].mean(0)
         axes.plot(x_T, train_T, color=color, lw=0.8, ls=":")
-      for n, (name, nats) in enumerate(levels.items()):
+      aside = chart.steps_aside(levels, 0.05 * np.ptp(limits))
+      for name, nats in levels.items():
         axes.axhline(nats, color="gray", lw=0.7, ls="--")
         axes.annotate(
           f"{name} {nats:.3f}",
-          (0.99 - 0.2 * n, nats),  # lines that are close have room
+          (0.99 - 0.2 * aside[name], nats),
           xycoords=("axes fraction", "data"),
           ha="right",
           va="bottom",

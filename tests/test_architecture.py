@@ -107,7 +107,7 @@ ROOMS = {
   ),
   "worker": (*_PARTS, "launch", "members", "run", "scoring", "sweep"),
   "results": (*_PARTS, "sweep"),
-  "studies": ("checkpoint", "config", "assemble"),
+  "studies": ("checkpoint", "config", "assemble", "paper"),
   "bench_train": (*_PARTS, "assemble", "bench", "cost", "run"),
   "page": (*_PARTS, "cost", "run", "scoring", "media"),
   "chart": ("markup",),

@@ -13,8 +13,6 @@ number of groups, and the gap that would be found four times in five. Columns
 tags.KEY are what a study calls its runs.
 """
 
-import math
-
 
 def add_arguments(parser):
   """Flags of the command."""
@@ -73,34 +71,37 @@ def run(args):
 
 def _groups(results, groups, by, metric):
   """(titles, lines) of the means."""
+  from ar_jax import paper
+
   titles = [by, "runs", metric, "s.e.", "95 % low", "high"]
   lines = []
   for group in results.summary(groups, metric):
     figures = group.mean, group.error, group.low, group.high
-    lines.append([group.label, str(group.count), *map(_known, figures)])
+    cells = [paper.known(value, ".6g") for value in figures]
+    lines.append([group.label, str(group.count), *cells])
   return titles, lines
 
 
 def _compared(results, groups, base, metric):
   """{label: cells} of the gaps; titles at ""."""
+  from ar_jax import paper
+
   names = f"gap to {base}", "95 % low", "high", "p (Holm)", "detectable"
   found = {"": list(names), base: [""] * len(names)}
   for label, row in results.paired(groups, base, metric).items():
     figures = row.paired.mean, row.paired.low, row.paired.high
-    cells = [_known(value, "+.4f") for value in figures]
-    cells += [_known(row.holm, ".2g"), _known(row.paired.detectable, ".4f")]
+    cells = [paper.known(value, "+.4f") for value in figures]
+    cells += [
+      paper.known(row.holm, ".2g"),
+      paper.known(row.paired.detectable, ".4f"),
+    ]
     found[label] = cells
   return found
 
 
-def _cell(value, form=".6g"):
+def _cell(value):
   from ar_jax import results
 
   if isinstance(value, float):
-    return format(value, form)
+    return format(value, ".6g")
   return results.shown(value)
-
-
-def _known(value, form=".6g"):
-  """A figure of a group, which few runs may not give."""
-  return "" if math.isnan(value) else _cell(value, form)
